@@ -1,0 +1,1 @@
+"""Kernels in Cython: buffers and arrays in, arrays out; no I/O, no OCI, no policy."""
