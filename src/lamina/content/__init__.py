@@ -1,4 +1,4 @@
-"""Content and references, wherever they lie: the one interface that archives, layouts, registries and the store share.
+"""Content and references, wherever they lie: the one interface of archives, layouts, registries and the store.
 
 A *source* resolves names and fetches blobs by descriptor; a *target* is a source that can also be pushed
 to.  `lamina.content.copy.copy_graph` moves a graph from any source to any target, leaves first, tag last.
@@ -54,7 +54,10 @@ class Source(Protocol):
         """What a tag or digest leads to; `NotFound`."""
 
     def fetch(self, descriptor: Descriptor) -> Reader:
-        """The blob or manifest, not yet verified (the one who consumes verifies); `NotFound`."""
+        """The blob or manifest, not yet verified (the one who consumes verifies).
+
+        `NotFound` comes from here, not from the first read: `copy_graph` opens and closes to ask.
+        """
 
     def references(self) -> Iterable[tuple[str, Descriptor]]:
         """All (name, descriptor) pairs, in the order in which they stand; a nameless root has name ''."""

@@ -1,0 +1,279 @@
+"""`open_source`: from a path, a descriptor or a stream to an `ArchiveSource`."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from lamina.archive.members import DirectoryMembers, Place, TarMembers, normal
+from lamina.archive.oci_layout import check_layout
+from lamina.archive.region import Region
+from lamina.archive.source import ArchiveSource, FetchTaken
+from lamina.archive.walk import FILE, Content, Entry, FileInput, StreamInput, walk
+from lamina.content import Intake, Reader, Taken
+from lamina.content.inflate import SNIFF_SIZE, InflatingReader, PrefixReader, peek, read_up_to, sniff
+from lamina.content.verify import BytesReader
+from lamina.digest import ALGORITHMS, Digest
+from lamina.errors import ArchiveError, NotFound, StorageError, UsageError
+from lamina.oci import MAX_BYTES, Descriptor
+
+# Documents of a stream that are kept until manifest.json is there, which may come last.
+_MAX_KEPT = 64 << 20
+
+_BLOB = re.compile(r"blobs/([a-z0-9]+)/([0-9a-f]+)")
+_DOCUMENT = re.compile(r"manifest\.json|index\.json|oci-layout|repositories|[0-9a-f]{64}/VERSION")
+
+
+class Readable(Protocol):
+    """A binary stream: a pipe's or socket's file object, `io.BytesIO`, ..."""
+
+    def readinto(self, buffer: memoryview, /) -> int | None: ...
+
+
+def open_source(
+    source: str | os.PathLike[str] | int | Readable, *, intake: Intake | None = None
+) -> ArchiveSource:
+    """The image archive in a file, in a directory (an OCI layout), or in an open descriptor or stream.
+
+    A plain tar in a seekable file is read where it lies.  Anything else, compressed files among them, is read
+    through at once: what is no small document goes to `intake` as it comes, and is claimed later by those who
+    ask for it; without an intake that is a `UsageError`.
+
+    `NotFound`, `StorageError`: the file is not there or cannot be read.  `ArchiveError` and the other kinds of
+    `InvalidContent`, `LimitExceeded`: it is no image archive, or a damaged one.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        return _open_path(Path(source), intake)
+    if isinstance(source, int):
+        return _open_fd(_File(os.dup(source), f"file descriptor {source}"), intake)
+    where = str(getattr(source, "name", "") or "the stream")
+    fd = _regular(source)
+    if fd is not None:
+        return _open_fd(_File(os.dup(fd), where), intake)
+    return _open_stream(_StreamReader(source, where), where, intake, _Nothing())
+
+
+class _File:
+    """An open file that is closed with the source, and its size when it was opened."""
+
+    def __init__(self, fd: int, where: str) -> None:
+        self.fd, self.where = fd, where
+        self.mode = os.fstat(fd).st_mode
+        self.size = os.fstat(fd).st_size
+
+    def check_unchanged(self) -> None:
+        if stat.S_ISREG(self.mode) and os.fstat(self.fd).st_size != self.size:
+            raise ArchiveError("the file changed its size while it was read", self.where, "try again")
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+class _Nothing:
+    """What a directory or somebody else's stream holds."""
+
+    def check_unchanged(self) -> None:
+        """Nothing to hold on to: digests tell."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class _FdReader:
+    """A pipe or terminal as a `Reader`; the descriptor stays with its `_File`."""
+
+    size = None
+
+    def __init__(self, file: _File) -> None:
+        self._file = file
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        try:
+            return os.readv(self._file.fd, [buffer])
+        except OSError as error:
+            raise StorageError(f"cannot read: {error.strerror}", self._file.where) from error
+
+    def close(self) -> None:
+        """Closed with the file."""
+
+
+class _StreamReader:
+    """A Python stream as a `Reader`; it stays open."""
+
+    size = None
+
+    def __init__(self, stream: Readable, where: str) -> None:
+        self._stream, self._where = stream, where
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        try:
+            count = self._stream.readinto(buffer)
+        except OSError as error:
+            raise StorageError(f"cannot read: {error.strerror}", self._where) from error
+        if count is None:
+            raise UsageError("a stream that does not wait for its data", self._where)
+        return count
+
+    def close(self) -> None:
+        """It is the caller's."""
+
+
+def _regular(stream: Readable) -> int | None:
+    """The descriptor of a stream over a regular file from which nothing was read ahead, else None."""
+    if not isinstance(stream, io.IOBase):
+        return None
+    try:
+        fd = stream.fileno()
+    except io.UnsupportedOperation:
+        return None
+    regular = stat.S_ISREG(os.fstat(fd).st_mode)
+    return fd if regular and stream.tell() == os.lseek(fd, 0, os.SEEK_CUR) else None
+
+
+def _open_path(path: Path, intake: Intake | None) -> ArchiveSource:
+    try:
+        if path.is_dir():
+            return _open_directory(path)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise NotFound("no such file", path) from None
+    except OSError as error:
+        raise StorageError(f"cannot open: {error.strerror}", path) from error
+    return _open_fd(_File(fd, str(path)), intake)
+
+
+def _open_directory(path: Path) -> ArchiveSource:
+    # That it may not be read shows here, where it can be told from its being no layout.
+    os.scandir(path).close()
+    members = DirectoryMembers(path)
+    check_layout(members)
+    return ArchiveSource(members, _fetch_from(None), _Nothing())
+
+
+def _open_fd(file: _File, intake: Intake | None) -> ArchiveSource:
+    try:
+        if stat.S_ISDIR(file.mode):
+            raise ArchiveError("a directory, which can only be opened by its path", file.where)
+        if not stat.S_ISREG(file.mode):
+            return _open_stream(_FdReader(file), file.where, intake, file)
+        base = os.lseek(file.fd, 0, os.SEEK_CUR)
+        region = Region(file.fd, base, max(file.size - base, 0), file.where)
+        kind = sniff(peek(region)[0])
+        if kind:
+            return _open_tar_stream(InflatingReader(region, kind, file.where), file.where, intake, file)
+        return _open_file(file, base, region.size)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _open_file(file: _File, base: int, size: int) -> ArchiveSource:
+    if not size:
+        raise ArchiveError("no image archive: it is empty", file.where)
+
+    def opener(place: Place, size: int) -> Reader:
+        if not isinstance(place, int):
+            raise TypeError("members of a file lie in it")
+        return Region(file.fd, base + place, size, file.where)
+
+    members = TarMembers(file.where, opener)
+    for entry, _ in walk(FileInput(file.fd, base, size, file.where), file.where):
+        members.add(entry, entry.offset)
+    return ArchiveSource(members, _fetch_from(None), file)
+
+
+def _open_stream(reader: Reader, where: str, intake: Intake | None, held: _File | _Nothing) -> ArchiveSource:
+    head = read_up_to(reader, SNIFF_SIZE)
+    if not head:
+        raise ArchiveError("no image archive: it is empty", where)
+    reader = PrefixReader(head, reader)
+    kind = sniff(head)
+    return _open_tar_stream(InflatingReader(reader, kind, where) if kind else reader, where, intake, held)
+
+
+def _open_tar_stream(
+    reader: Reader, where: str, intake: Intake | None, held: _File | _Nothing
+) -> ArchiveSource:
+    if intake is None:
+        raise UsageError("a compressed archive or a stream needs a place to take it in", where)
+
+    fetch_taken = _fetch_from(intake)
+
+    def opener(place: Place, size: int) -> Reader:
+        if isinstance(place, Taken):
+            return fetch_taken(place)
+        if isinstance(place, bytes):
+            return BytesReader(place)
+        raise TypeError("members of a stream do not lie in it")
+
+    members = TarMembers(where, opener)
+    keeper = _Keeper(intake)
+    source = StreamInput(reader)
+    for entry, content in walk(source, where):
+        members.add(entry, keeper.take(entry, content))
+    # To the very end: a compressed stream is known to be whole only there, and its writer sees no broken pipe.
+    while source.skip(1 << 30):
+        pass
+    reader.close()
+    return ArchiveSource(members, fetch_taken, held)
+
+
+class _Keeper:
+    """Decides for each member of a stream, before anything says what it is, what becomes of its content."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._left = _MAX_KEPT
+
+    def take(self, entry: Entry, content: Content) -> Place:
+        name = normal(entry.name)
+        if entry.kind != FILE or entry.sparse or not entry.size or not name:
+            return b""
+        if entry.size <= min(MAX_BYTES, self._left):
+            head = read_up_to(content, min(entry.size, SNIFF_SIZE))
+            if _DOCUMENT.fullmatch(name) or head.lstrip()[:1] in (b"{", b"["):
+                self._left -= entry.size
+                return head + read_up_to(content, content.left)
+            return self._intake_blob(name, PrefixReader(head, content), entry.size)
+        return self._intake_blob(name, content, entry.size)
+
+    def _intake_blob(self, name: str, reader: Reader, size: int) -> Taken:
+        digest = _blob_digest(name)
+        if digest is None:
+            return self._intake.intake(reader, plain=True)
+        known = self._intake.known(digest)
+        if known is not None:
+            return known
+        # What has another digest than its name says matters only to those who ask for that name.  A digest
+        # that the intake would not compute by itself it must be told, though.
+        expect = None if digest.algorithm == "sha256" else digest
+        return self._intake.intake(reader, plain=False, expect=expect)
+
+
+def _blob_digest(name: str) -> Digest | None:
+    found = _BLOB.fullmatch(name)
+    if found is None or ALGORITHMS.get(found[1]) != len(found[2]):
+        return None
+    return Digest(f"{found[1]}:{found[2]}")
+
+
+@runtime_checkable
+class _Fetcher(Protocol):
+    """An intake that is a source, too: it gives back what it took."""
+
+    def fetch(self, descriptor: Descriptor) -> Reader: ...
+
+
+def _fetch_from(intake: Intake | None) -> FetchTaken:
+    def fetch(taken: Taken) -> Reader:
+        if not isinstance(intake, _Fetcher):
+            raise NotFound("the blob was taken in as it came and is not here any more", taken.digest)
+        return intake.fetch(Descriptor("application/octet-stream", taken.digest, taken.size))
+
+    return fetch

@@ -1,0 +1,26 @@
+"""The command line: one function per command, each of which calls one method of `lamina.images.ImageStore`.
+
+`--version` and completion are answered before anything large is imported: click alone takes 60 ms.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> None:
+    """The console entry point."""
+    arguments = sys.argv[1:]
+    if arguments in (["--version"], ["-v"]):
+        import lamina
+
+        print(f"lamina {lamina.__version__}")
+        return
+    if "_LAMINA_COMPLETE" in os.environ:
+        from lamina.cli.complete import answer
+
+        sys.exit(answer(os.environ))
+    from lamina.cli.run import run
+
+    sys.exit(run(arguments))

@@ -1,0 +1,141 @@
+"""From arguments to an exit code: one line for every error, never a traceback, clean-up on a signal.
+
+Exit codes: 0; 1 an error; 125 a call that is wrong; 130, 143, 129 ended by SIGINT, SIGTERM, SIGHUP.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+import click
+
+from lamina.cli.app import cli
+from lamina.cli.say import error, note
+from lamina.cli.settings import Settings
+from lamina.errors import LaminaError
+
+USAGE = 125
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal came; raised in the main thread, so that `finally` and `with` clean up."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def run(arguments: Sequence[str], settings: Settings | None = None) -> int:
+    """Run one command; the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        with _signals():
+            code = _invoke(arguments, settings)
+            return code or _flush()
+    except BrokenPipeError:
+        _let_go_of_stdout()
+        return 1
+    except KeyboardInterrupt as stop:
+        note("lamina: interrupted")
+        return 128 + (stop.number if isinstance(stop, Interrupted) else signal.SIGINT)
+
+
+def _invoke(arguments: Sequence[str], settings: Settings | None) -> int:
+    try:
+        with cli.make_context("lamina", list(arguments), obj=settings or Settings()) as ctx:
+            cli.invoke(ctx)
+    except BrokenPipeError:
+        raise
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.exceptions.NoArgsIsHelpError as usage:
+        print(usage.format_message())
+    except click.UsageError as wrong:
+        return _usage(wrong)
+    except Exception as problem:
+        return _failed(problem)
+    return 0
+
+
+def _failed(problem: Exception) -> int:
+    """The one line for whatever went wrong."""
+    if isinstance(problem, LaminaError):
+        error(problem)
+        return problem.exit_code
+    if isinstance(problem, OSError):
+        error(_system(problem))
+    elif isinstance(problem, MemoryError):
+        error("out of memory")
+    elif os.environ.get("LAMINA_DEBUG"):
+        raise problem
+    else:
+        error(f"internal error, {type(problem).__name__}: {problem}, set LAMINA_DEBUG=1 to see where")
+    return 1
+
+
+def _flush() -> int:
+    """Write out what is buffered; a full disk shows only here."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as problem:
+        _let_go_of_stdout()
+        error(f"cannot write to standard output, {_system(problem)}")
+        return 1
+    return 0
+
+
+def _usage(wrong: click.UsageError) -> int:
+    path = wrong.ctx.command_path if wrong.ctx else "lamina"
+    error(f"{wrong.format_message().rstrip('.')}, see `{path} --help`")
+    return USAGE
+
+
+def _system(problem: OSError) -> str:
+    what = problem.strerror or str(problem) or type(problem).__name__
+    names = [os.fsdecode(name) for name in (problem.filename, problem.filename2) if isinstance(name, (str, bytes))]
+    return ", ".join([what[:1].lower() + what[1:], *names])
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Let the first signal raise; the second is passed over, since the clean-up runs; the third ends the process.
+
+    A signal that the caller ignores (nohup) stays ignored.
+    """
+    seen = 0
+
+    def came(number: int, frame: FrameType | None) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == 1:
+            raise Interrupted(number)
+        if seen > 2:
+            os._exit(128 + number)
+
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    ours = [number for number, handler in before.items() if handler != signal.SIG_IGN]
+    for number in ours:
+        signal.signal(number, came)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, before[number])
+
+
+def _let_go_of_stdout() -> None:
+    """Nobody reads any more: the interpreter's last flush must not complain."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)

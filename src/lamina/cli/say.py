@@ -1,0 +1,34 @@
+"""Text on its way to a person: nothing hostile in it, and one line where one is due."""
+
+from __future__ import annotations
+
+import sys
+
+LONGEST = 4000  # characters of one message; a name from an archive may be megabytes
+
+
+def plain(text: str) -> str:
+    r"""The text with control, direction and undecodable characters as escapes (`\n`, `\x1b`, `\u202e`)."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def note(text: str) -> None:
+    """One line on standard error."""
+    short = text if len(text) <= LONGEST else text[:LONGEST] + "…"
+    print(plain(short), file=sys.stderr, flush=True)
+
+
+def error(text: object) -> None:
+    """`lamina: error: ...`, one line."""
+    note(f"lamina: error: {text}")
+
+
+def warning(text: object) -> None:
+    """`lamina: warning: ...`, one line."""
+    note(f"lamina: warning: {text}")

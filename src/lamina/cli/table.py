@@ -1,0 +1,54 @@
+"""The commands, told in plain data: `--help` and completion list them without importing any.
+
+Each name leads to (module under `lamina.cli.commands`, one line of help, what its arguments are, its options that take a
+value).  A test holds the last against the commands themselves.
+"""
+
+from __future__ import annotations
+
+IMAGES, IMAGE, FILES, NOTHING = "images", "image", "files", ""
+
+Entry = tuple[str, str, str, str]
+
+_LOAD = ("load", "Load images from archives or standard input", FILES, "-i --input --platform --compression")
+_SAVE = ("save", "Save images to an archive or standard output", IMAGES, "-o --output --format --platform")
+_IMPORT = ("import_", "Make an image from a root file system tar", FILES, "-c --change -m --message --platform")
+_LIST = ("images", "List images", IMAGE, "-f --filter --format")
+_INSPECT = ("inspect", "Show all that is known of images", IMAGES, "-f --format")
+_HISTORY = ("history", "Show how an image was made", IMAGE, "--format")
+_TAG = ("tag", "Give an image another name", IMAGE, "")
+_REMOVE = ("rmi", "Remove images", IMAGES, "")
+_PRUNE = ("prune", "Remove images without a name", NOTHING, "--filter")
+
+COMMANDS: dict[str, Entry] = {
+    "load": _LOAD,
+    "save": _SAVE,
+    "import": _IMPORT,
+    "images": _LIST,
+    "inspect": _INSPECT,
+    "history": _HISTORY,
+    "tag": _TAG,
+    "rmi": _REMOVE,
+    "tree": ("tree", "Draw parents and children with what each adds", NOTHING, "--format"),
+    "image": ("", "Manage images", NOTHING, ""),
+    "system": ("", "Manage the store", NOTHING, ""),
+    "gc": ("gc", "Free what no image refers to", NOTHING, "--format"),
+    "verify": ("verify", "Read everything back and check it", IMAGES, "--format"),
+    "info": ("info", "Show the store, versions and processor features", NOTHING, "-f --format"),
+    "demo": ("demo", "Show deduplication on files of this machine", NOTHING, ""),
+    "completion": ("completion", "Print the completion script of a shell", NOTHING, ""),
+}
+
+GROUPS: dict[str, dict[str, Entry]] = {
+    "image": {
+        "ls": _LIST, "list": _LIST, "rm": _REMOVE, "remove": _REMOVE, "load": _LOAD, "save": _SAVE, "import": _IMPORT,
+        "inspect": _INSPECT, "history": _HISTORY, "tag": _TAG, "prune": _PRUNE,
+    },
+    "system": {"df": ("df", "Show what images, layers and chunks take", NOTHING, "--format")},
+}
+
+# Other names for a command in its group: they work, help does not list them.
+ALIASES = {"list", "remove"}
+# Options of `lamina` itself that take a value.
+ROOT_VALUES = ("--store",)
+SHELLS = ("bash", "zsh", "fish")

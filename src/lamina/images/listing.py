@@ -1,0 +1,113 @@
+"""`images`: one row for each name of an image, as docker 20.10 has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+
+from lamina.images import times
+from lamina.images.filters import LISTING, Filters, parse_filters
+from lamina.images.names import find
+from lamina.images.view import Entry, Image, Root, View
+
+NONE = "<none>"
+
+
+@dataclass(frozen=True)
+class ImageSummary:
+    """One row.
+
+    `repository`, `tag`, `digest`: `<none>` where there is none; `digest` is that of the manifest or index that the
+    name leads to, unless Lamina made it.  `size`: bytes of the regular files of all layers, hardlinks once.
+    `platform`: `os/architecture[/variant]`.  `whole`: nothing of it is missing.  `names`: all familiar names of
+    the image.
+    """
+
+    repository: str
+    tag: str
+    digest: str
+    image_id: str
+    created: datetime
+    size: int
+    platform: str
+    whole: bool
+    names: tuple[str, ...]
+    _view: View = field(repr=False, compare=False)
+
+    # A listing of 1,000 names asks for neither, and each would take longer than all the rest.
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """The labels of its config."""
+        entry = self._view.entries.get(self.image_id)
+        return self._view.labels(entry.image) if entry else {}
+
+    @property
+    def parent(self) -> str:
+        """The id of its parent, or ''."""
+        return self._view.parents.get(self.image_id, "")
+
+
+def list_images(
+    view: View, *, every: bool = False, name: str = "", filters: Sequence[str] = ()
+) -> list[ImageSummary]:
+    """The rows: newest image first, names in order within.
+
+    `name` is `REPOSITORY[:TAG]`, a pattern as those of the filter `reference`.  Untagged images that are the
+    parent of another one are shown with `every` only.
+    """
+    texts = [*filters, f"reference={name}"] if name else filters
+    wanted = parse_filters(texts, LISTING, lambda word: find(view, word).image.age)
+    kept = [entry for entry in view.entries.values()
+            if wanted.meets_age(entry.image.age)
+            and (not wanted.needs_labels or wanted.meets_labels(view.labels(entry.image)))]
+    kept.sort(key=lambda entry: (entry.image.age, entry.image.id), reverse=True)
+    return [row for entry in kept for row in _rows(view, entry, wanted, every)]
+
+
+def summarize(view: View, image: Image) -> ImageSummary:
+    """The row of an image by its first name."""
+    entry = view.entries.get(image.id) or Entry(image)
+    first = next(_named_rows(view, entry, Filters()), None)
+    return first or _row(view, entry, NONE, NONE, NONE)
+
+
+def _rows(view: View, entry: Entry, wanted: Filters, every: bool) -> Iterator[ImageSummary]:
+    if entry.names:
+        if wanted.dangling is not True or not entry.tags:
+            yield from _named_rows(view, entry, wanted)
+        return
+    intermediate = entry.image.id in view.children
+    hidden = ((intermediate and (wanted.dangling is True or not every))
+              or wanted.dangling is False or wanted.references)
+    if not hidden:
+        yield _row(view, entry, NONE, NONE, NONE)
+
+
+def _named_rows(view: View, entry: Entry, wanted: Filters) -> Iterator[ImageSummary]:
+    named = [(root, root.reference) for root in entry.names if root.reference]
+    tagged = {reference.name for _, reference in named if reference.tag}
+    for root, reference in named:
+        if not wanted.meets_reference(reference):
+            continue
+        if reference.tag:
+            yield _row(view, entry, reference.familiar_name, reference.tag, _digest(view, root))
+        elif reference.name not in tagged:
+            # A name with a digest only stands in a row of its own where its repository has no tag here.
+            yield _row(view, entry, reference.familiar_name, NONE, _digest(view, root))
+
+
+def _digest(view: View, root: Root) -> str:
+    return NONE if view.is_made(root.digest) else root.digest
+
+
+def _row(view: View, entry: Entry, repository: str, tag: str, digest: str) -> ImageSummary:
+    image = entry.image
+    return ImageSummary(
+        repository=repository, tag=tag, digest=digest, image_id=image.id,
+        created=times.parse(image.created), size=image.size,
+        platform=str(image.platform), whole=image.whole,
+        names=tuple(root.reference.familiar() for root in entry.names if root.reference),
+        _view=view,
+    )

@@ -1,0 +1,216 @@
+"""`ImageStore`: images by name over one store.  Each method is what one command does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
+
+from lamina.errors import LaminaError, UsageError
+from lamina.images import listing
+from lamina.images.filters import PRUNING, parse_filters
+from lamina.images.history import HistoryRow, history_rows
+from lamina.images.inspect import inspect_image
+from lamina.images.layers import layer_sizes
+from lamina.images.names import find
+from lamina.images.records import descriptor_of, manifest_descriptor, read_view
+from lamina.images.remove import Removal, RemoveResult
+from lamina.reference import Reference
+
+if TYPE_CHECKING:
+    from lamina.archive.opening import Readable
+    from lamina.content.progress import Progress
+    from lamina.images.load import LoadResult
+    from lamina.images.save import SaveResult
+    from lamina.images.tree import TreeNode
+    from lamina.images.usage import DiskUsage, VerifyResult
+    from lamina.store import BlobStore, Collected
+
+# Commands that only look import neither numpy nor the compressors (0.12 s): what needs them is imported where it is
+# called.
+
+
+class ImageStore:
+    """The images of one store; a context manager.  `blobs` is the floor below."""
+
+    def __init__(self, blobs: BlobStore) -> None:
+        self.blobs = blobs
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str] | None = None, *, create: bool = True,
+             timeout: float = 30) -> Self:
+        """Open the store at `path`, at LAMINA_STORE, or in the user's data directory; made if it is not there.
+
+        `StoreError` of all kinds, `StorageError`.
+        """
+        from lamina.store import BlobStore
+
+        return cls(BlobStore.open(Path(path) if path is not None else default_path(), create=create,
+                                  timeout=timeout))
+
+    def close(self) -> None:
+        """Let go of the store; again is harmless."""
+        self.blobs.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def load(self, source: Path | Readable, *, platform: str | None = None, verify: bool = False,
+             compression: str = "zstd:1", progress: Progress | None = None) -> LoadResult:
+        """Take in the images of an archive or layout; see `lamina.images.load`."""
+        from lamina.images.load import load
+
+        return load(self.blobs, source, platform=platform, verify=verify, compression=compression,
+                    progress=progress)
+
+    def save(self, names: Sequence[str], output: Path | BinaryIO, *, format: str = "docker-archive",
+             platform: str | None = None, progress: Progress | None = None) -> SaveResult:
+        """Write images as an archive or layout; see `lamina.images.save`."""
+        from lamina.images.save import save
+
+        return save(self.blobs, names, output, format=format, platform=platform, progress=progress)
+
+    def import_image(self, source: Path | Readable, reference: str = "", *, changes: Sequence[str] = (),
+                     message: str = "", platform: str | None = None, compression: str = "zstd:1",
+                     progress: Progress | None = None) -> str:
+        """Make an image of a root file system's tar; its id.  See `lamina.images.import_`."""
+        from lamina.images.import_ import import_image
+
+        return import_image(self.blobs, source, reference, changes=changes, message=message,
+                            platform=platform, compression=compression, progress=progress)
+
+    def images(self, *, all: bool = False, name: str = "",
+               filters: Sequence[str] = ()) -> list[listing.ImageSummary]:
+        """The rows of `docker images`, the newest first; see `lamina.images.listing` and `.filters`."""
+        return listing.list_images(read_view(self.blobs), every=all, name=name, filters=filters)
+
+    def inspect(self, names: Sequence[str]) -> list[dict[str, Any]]:
+        """What docker's API says of each; `NotFound` for the first that is not there."""
+        view = read_view(self.blobs)
+        return [inspect_image(view, find(view, name).image) for name in names]
+
+    def history(self, name: str) -> list[HistoryRow]:
+        """The steps of an image, the newest first."""
+        view = read_view(self.blobs)
+        image = find(view, name).image
+        return history_rows(view, image, layer_sizes(self.blobs, image))
+
+    def tag(self, source: str, target: str) -> None:
+        """Let the name `target` lead to what `source` means; an index stays whole."""
+        from lamina.images.tagging import Tagger
+
+        reference = Reference.parse(target)
+        if reference.digest is not None:
+            raise UsageError("refusing to create a tag with a digest reference", target)
+        found = find(read_view(self.blobs), source)
+        descriptor = descriptor_of(found.root) if found.root else manifest_descriptor(self.blobs, found.image)
+        with self.blobs.session() as session:
+            tagger = Tagger(self.blobs, session)
+            tagger.name(descriptor, reference)
+            tagger.finish()
+            session.commit()
+
+    def remove(self, names: Sequence[str], *, force: bool = False, prune: bool = True,
+               dry_run: bool = False) -> RemoveResult:
+        """Take away names, and images that have none left; goes on after a name that cannot be removed.
+
+        `prune`: untagged parents go too.  `dry_run`: nothing is done, and the bytes are figured out.
+        """
+        removal = Removal(read_view(self.blobs))
+        errors: list[LaminaError] = []
+        for name in names:
+            try:
+                removal.remove(name, force=force, prune=prune)
+            except LaminaError as error:
+                errors.append(error)
+        result = RemoveResult(removal.events, errors=errors)
+        if dry_run:
+            self._figure(removal, result)
+        else:
+            self._apply(removal)
+        return result
+
+    def prune(self, *, all: bool = False, filters: Sequence[str] = ()) -> RemoveResult:
+        """Take away dangling images, or with `all` every image without a child; and figure out their bytes."""
+        wanted = parse_filters(filters, PRUNING)
+        view = read_view(self.blobs)
+        every = all or wanted.dangling is False
+        removal = Removal(view)
+        for entry in sorted(view.entries.values(), key=lambda entry: (entry.image.age, entry.image.id)):
+            if wanted.meets_age(entry.image.age) and (
+                    not wanted.needs_labels or wanted.meets_labels(view.labels(entry.image))):
+                removal.prune(entry.image.id, every=every)
+        result = RemoveResult(removal.events)
+        self._figure(removal, result)
+        self._apply(removal)
+        return result
+
+    def tree(self) -> list[TreeNode]:
+        """Images under their parents, with what each adds."""
+        from lamina.images.tree import grow_from
+
+        return grow_from(self.blobs)
+
+    def df(self) -> DiskUsage:
+        """How much room things take, exactly."""
+        from lamina.images.usage import disk_usage
+
+        return disk_usage(self.blobs)
+
+    def gc(self, progress: Progress | None = None) -> Collected:
+        """Free what nothing refers to."""
+        return self.blobs.collect(progress=progress)
+
+    def verify(self, names: Sequence[str] = (), progress: Progress | None = None) -> VerifyResult:
+        """Read back and check everything, or what some images need; see `lamina.images.usage`."""
+        from lamina.images.usage import verify
+
+        return verify(self.blobs, names, progress)
+
+    def info(self) -> dict[str, Any]:
+        """Where the store is, its format, versions, the processor's features in use."""
+        from lamina.images.about import describe
+
+        return describe(self.blobs)
+
+    def names(self) -> list[str]:
+        """All familiar names, in order; quick, for completion."""
+        from lamina.images.records import NAMELESS
+
+        return sorted(Reference.parse(row.name).familiar() for row in self.blobs.catalog.refs()
+                      if not row.name.startswith(NAMELESS))
+
+    def _figure(self, removal: Removal, result: RemoveResult) -> None:
+        from lamina.images.layers import leaving
+
+        if digests := leaving(self.blobs, removal):
+            figures = self.blobs.reclaimable(digests)
+            result.frame_bytes, result.dead_bytes = figures.frame_bytes, figures.dead_bytes
+
+    def _apply(self, removal: Removal) -> None:
+        if not removal.gone:
+            return
+        kept = {root.digest for root in removal.kept}
+        with self.blobs.session() as session:
+            for root in removal.kept:
+                session.root(descriptor_of(root))
+            for root in removal.gone:
+                if root.reference is not None:
+                    session.untag(root.name)
+                elif root.digest not in kept:
+                    session.drop_root(root.digest)
+            session.commit()
+
+
+def default_path() -> Path:
+    """LAMINA_STORE, or `lamina/store` in the user's data directory."""
+    named = os.environ.get("LAMINA_STORE", "")
+    if named:
+        return Path(named)
+    from platformdirs import user_data_path
+
+    return user_data_path("lamina") / "store"

@@ -1,0 +1,63 @@
+"""Giving names within a session, and what becomes of the image that had the name before.
+
+As in docker, an image that loses its last name stays, without one.  All look-ups are of single rows: the time to
+load an image does not grow with their number.
+"""
+
+from __future__ import annotations
+
+from lamina.images.records import descriptor_of, ref_of, refs_to, root_image_id
+from lamina.images.view import Root
+from lamina.oci import Descriptor
+from lamina.reference import Reference
+from lamina.store import BlobStore, Session
+
+
+class Tagger:
+    """Collects what a session does to names; `finish` before the commit."""
+
+    def __init__(self, store: BlobStore, session: Session) -> None:
+        self._store, self._session = store, session
+        self._set: dict[str, Descriptor] = {}
+        self._moved: dict[str, Root] = {}
+        self._roots: dict[str, Descriptor] = {}
+
+    def name(self, descriptor: Descriptor, reference: Reference) -> Root | None:
+        """Let a name lead to `descriptor`; what it led to before, if that was something else."""
+        name = str(reference)
+        before = ref_of(self._store, name)
+        self._session.tag(descriptor, name)
+        self._set[name] = descriptor
+        if before is None or before.digest == descriptor.digest:
+            return None
+        self._moved[name] = before
+        return before
+
+    def keep(self, descriptor: Descriptor) -> None:
+        """Keep `descriptor` without a name, unless it has one."""
+        self._roots[descriptor.digest] = descriptor
+
+    def finish(self) -> None:
+        """Keep what lost its last name; let go of roots without a name for what has one now."""
+        named = {descriptor.digest for descriptor in self._set.values()}
+        for digest, descriptor in self._roots.items():
+            if digest not in named and not self._named(digest):
+                self._session.root(descriptor)
+        for digest in {root.digest: root for root in self._moved.values()}:
+            root = next(one for one in self._moved.values() if one.digest == digest)
+            if digest not in named and not self._named(digest) and not self._same_image(root):
+                self._session.root(descriptor_of(root))
+        for digest in named:
+            if ref_of(self._store, f"@{digest}") is not None:
+                self._session.drop_root(digest)
+
+    def _named(self, digest: str) -> bool:
+        """Whether a name that this session leaves alone leads there."""
+        return any(root.reference and root.name not in self._set for root in refs_to(self._store, digest))
+
+    def _same_image(self, root: Root) -> bool:
+        """Whether the name's new manifest is of the very image that it had."""
+        old = root_image_id(self._store, root.digest)
+        return all(old == root_image_id(self._store, self._set[name].digest)
+                   for name, moved in self._moved.items() if moved.digest == root.digest)
+

@@ -1,0 +1,224 @@
+"""The storage backend of a local directory; its layout is in store/FORMAT.md."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from lamina.errors import Conflict, NotFound, StoreDamaged, StoreError, StoreTooNew
+from lamina.storage import Format, Temporary, check_name, check_owner
+from lamina.storage.mounts import refuse_network
+from lamina.storage.problems import storage_error, storage_errors
+from lamina.storage.writer import LocalWriter, sync_directory
+
+VERSION = 1
+_FORMAT = re.compile(r"lamina store\nversion ([0-9]{1,9})\nid ([0-9a-f]{32})\n")
+_OWN = frozenset({"packs", "tmp", "state", "format"})  # what stands at the top of a store
+
+
+def _scan(path: Path) -> list[os.DirEntry[str]]:
+    """All entries at once (256 or so), so that no descriptor stays open between two of them."""
+    try:
+        with os.scandir(path) as entries:
+            return list(entries)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise storage_error(error, "list the store", path) from error
+
+
+def _size(entry: os.DirEntry[str]) -> int | None:
+    try:
+        return entry.stat(follow_symlinks=False).st_size
+    except FileNotFoundError:  # it went while we listed
+        return None
+    except OSError as error:
+        raise storage_error(error, "list the store", entry.path) from error
+
+
+class LocalHandle:
+    """A file, open for reading."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        self.name, self._path = name, path
+        try:
+            self._fd = os.open(path, os.O_RDONLY)
+        except FileNotFoundError as error:
+            raise NotFound("a file of the store is missing", path) from error
+        except OSError as error:
+            raise storage_error(error, "open a file", path) from error
+        self._size = os.fstat(self._fd).st_size
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def pread_into(self, buffer: memoryview, offset: int) -> int:
+        self._check_open()
+        done = 0
+        with storage_errors("read", self._path):
+            while done < len(buffer):
+                count = os.preadv(self._fd, [buffer[done:]], offset + done)
+                if count == 0:
+                    break
+                done += count
+        return done
+
+    def map(self, offset: int, length: int) -> memoryview:
+        self._check_open()
+        if offset < 0 or length < 0 or offset + length > self._size:
+            raise ValueError(f"bytes {offset}..{offset + length} are not all in {self.name}")
+        from lamina.storage.mapping import map_range  # ctypes: 5 ms that the listing of images can do without
+
+        with storage_errors("map a file", self._path):
+            return map_range(self._fd, offset, length)
+
+    def close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_fd"):
+            self.close()
+
+    def _check_open(self) -> None:
+        if self._fd < 0:
+            raise ValueError(f"{self.name} is closed")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+
+class LocalBackend:
+    """A directory.  It is made with mode 0700; one that is there keeps its mode, and what is made inside follows
+    the umask, so that opening the directory opens the store."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._tmp = root / "tmp"
+        self._state: Path | None = None
+
+    def initialise(self) -> Format:
+        with suppress(NotFound):
+            return self.read_format()
+        with storage_errors("make a store", self.root):
+            self._make_root()
+            for name in ("packs", "tmp", "state"):
+                (self.root / name).mkdir(exist_ok=True)
+            self._write_format()
+        return self.read_format()
+
+    def _make_root(self) -> None:
+        refuse_network(self.root)
+        self.root.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.root.mkdir(mode=0o700)
+        except FileExistsError:
+            strange = sorted(name for name in os.listdir(self.root) if name not in _OWN)  # noqa: PTH208 - names only
+            if strange:
+                raise StoreError(f"the directory is not empty and no store: it holds {strange[0]!r}", self.root,
+                                 "choose an empty or a new directory") from None
+            return
+        self.root.chmod(0o700)  # whatever the umask took away
+        sync_directory(self.root.parent)
+
+    def _write_format(self) -> None:
+        """Put the format in place whole; of two processes at it, the first one's stays."""
+        path = self._tmp / f"format.{os.urandom(8).hex()}"
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            os.write(fd, f"lamina store\nversion {VERSION}\nid {os.urandom(16).hex()}\n".encode())
+            os.fsync(fd)
+            with suppress(FileExistsError, FileNotFoundError):  # swept by one who came first
+                os.link(path, self.root / "format")
+        finally:
+            os.close(fd)
+            path.unlink(missing_ok=True)
+        sync_directory(self.root)
+
+    def read_format(self) -> Format:
+        path = self.root / "format"
+        try:
+            text = path.read_text("ascii", "replace")
+        except FileNotFoundError:
+            raise NotFound("no store here", self.root) from None
+        except OSError as error:
+            raise storage_error(error, "read the store's format", path) from error
+        found = _FORMAT.fullmatch(text)
+        if not found:
+            raise StoreDamaged("the format file of the store is damaged", path)
+        version = int(found[1])
+        if version > VERSION:
+            raise StoreTooNew(f"the store has format version {version}, newer than this Lamina knows ({VERSION})",
+                              self.root, "use a newer Lamina")
+        return Format(version, found[2])
+
+    def create(self, name: str, owner: str, *, reserve: int = 0) -> LocalWriter:
+        final = self.root / check_name(name)
+        if final.exists():
+            raise Conflict("a file of that name is there already", final)
+        return LocalWriter(name, self._tmp / f"{check_owner(owner)}.{final.name}", final, reserve)
+
+    def open(self, name: str) -> LocalHandle:
+        return LocalHandle(name, self.root / check_name(name))
+
+    def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        folder = prefix.rpartition("/")[0]
+        pending = [check_name(folder)] if folder else ["packs"]
+        while pending:
+            folder = pending.pop()
+            for entry in _scan(self.root / folder):
+                name = f"{folder}/{entry.name}"
+                if entry.is_dir(follow_symlinks=False):
+                    if name.startswith(prefix) or prefix.startswith(name + "/"):
+                        pending.append(name)
+                elif name.startswith(prefix):
+                    size = _size(entry)
+                    if size is not None:
+                        yield name, size
+
+    def delete(self, name: str) -> None:
+        path = self.root / check_name(name)
+        with storage_errors("remove a file", path):
+            path.unlink(missing_ok=True)
+
+    def temporaries(self) -> Sequence[Temporary]:
+        found = []
+        for entry in _scan(self._tmp):
+            owner, _, name = entry.name.partition(".")
+            size = _size(entry)
+            if size is not None:
+                found.append(Temporary(owner, name, size))
+        return found
+
+    def sweep_temporaries(self, owner: str) -> int:
+        mine = [each for each in self.temporaries() if each.owner == check_owner(owner)]
+        for each in mine:
+            path = self._tmp / f"{each.owner}.{each.name}"
+            with storage_errors("remove a temporary file", path):
+                path.unlink(missing_ok=True)
+        return len(mine)
+
+    def free_space(self) -> int:
+        with storage_errors("ask for the free space", self.root):
+            found = os.statvfs(self.root)
+        return found.f_bavail * found.f_frsize
+
+    def state_dir(self) -> Path:
+        if self._state is None:
+            path = self.root / "state"
+            with storage_errors("make a directory", path):
+                path.mkdir(exist_ok=True)
+                refuse_network(path)
+            self._state = path
+        return self._state

@@ -1,0 +1,279 @@
+"""The open store.  What numpy and zstd are needed for is imported when it is asked for: listing images does without."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from lamina.content.verify import BytesReader, VerifyingReader
+from lamina.digest import Digest
+from lamina.errors import NotFound, StoreDamaged
+from lamina.oci import Descriptor
+from lamina.storage.local import LocalBackend
+from lamina.store.catalog import Catalog
+from lamina.store.lease import Lease, reap
+from lamina.store.schema import LIVE, BlobRow
+
+if TYPE_CHECKING:
+    from lamina._native.tarscan import EntryColumns
+    from lamina.content import Reader
+    from lamina.content.progress import Progress
+    from lamina.store.collect import Collected
+    from lamina.store.index import ChunkIndex
+    from lamina.store.packs import ChunkReader, Packs
+    from lamina.store.recipe import Head
+    from lamina.store.session import Session
+    from lamina.store.usage import Reclaimable, Usage
+    from lamina.store.verify import Verified
+
+
+class BlobStore:
+    """A store that is open; a context manager that closes it.  Usable from several threads."""
+
+    def __init__(self, path: Path, backend: LocalBackend, catalog: Catalog, state_dir: Path) -> None:
+        self.path, self.backend, self.catalog, self.state_dir = path, backend, catalog, state_dir
+        self.pack_names: dict[int, str] = {}  # of sessions of this process, before the catalog knows them
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, path: Path, *, create: bool = True, timeout: float = 30.0) -> Self:
+        """Open the store in that directory, made if it is missing (`NotFound` without `create`).
+
+        A catalog that is lost or damaged is rebuilt from the packs.  `StoreTooNew`, `StoreError`, `StoreLocked`.
+        """
+        backend = LocalBackend(path)
+        if create:
+            backend.initialise()
+        backend.read_format()
+        state_dir = backend.state_dir()
+        catalog_path = state_dir / "catalog.sqlite"
+        try:
+            catalog = Catalog.open(catalog_path, timeout)
+        except StoreDamaged:
+            from lamina.store.rebuild import rebuild
+
+            catalog = rebuild(backend, catalog_path, timeout)
+        return cls(path, backend, catalog, state_dir)
+
+    def close(self) -> None:
+        """Let go of all files."""
+        if "packs" in self.__dict__:
+            self.packs.close()
+        self.catalog.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- sessions
+
+    def session(self, *, compression: str = "zstd:1", progress: Progress | None = None, verify: bool = False) -> Session:
+        """A writer's session; what dead ones left behind is cleared away first."""
+        from lamina.store.codec import Compression
+        from lamina.store.session import Session
+
+        parsed = Compression.parse(compression)
+        reap(self.catalog, self.state_dir, self.backend)
+        return Session(self, parsed, progress, verify=verify)
+
+    def reading(self) -> Reading:
+        """A reader's session: what is there now stays until it ends."""
+        return Reading(self)
+
+    # -- what the catalog knows
+
+    def resolve(self, reference: str) -> Descriptor:
+        """What a full name or a digest leads to; `NotFound`."""
+        ref = self.catalog.ref(reference)
+        if ref is not None:
+            return Descriptor(ref.media_type, Digest(ref.digest), ref.size)
+        row = self.catalog.blob(reference) if ":" in reference and "/" not in reference else None
+        if row is None:
+            raise NotFound("no such tag or digest", reference)
+        return Descriptor(row.media_type, Digest(row.digest), row.size)
+
+    def references(self) -> Iterator[tuple[str, Descriptor]]:
+        """All names, roots without a name (`@digest`) too."""
+        for ref in self.catalog.refs():
+            yield ref.name, Descriptor(ref.media_type, Digest(ref.digest), ref.size)
+
+    def document(self, digest: str) -> bytes:
+        """A manifest, index or config; `NotFound`."""
+        row = self.catalog.blob(digest)
+        if row is None or row.kind != "document":
+            raise NotFound("no such manifest or config", digest)
+        return row.text.encode() if row.text is not None else bytes(self.packs.record(row.pack, row.record))
+
+    # -- blobs
+
+    @cached_property
+    def packs(self) -> Packs:
+        """The packs, by their numbers."""
+        from lamina.store.packs import Packs
+
+        return Packs(self.backend, self._pack_name)
+
+    def _pack_name(self, number: int) -> str:
+        name = self.pack_names.get(number)
+        if name is None:
+            row = self.catalog.pack(number)
+            if row is None:
+                raise StoreDamaged(f"the catalog knows no pack {number}", self.path, "run lamina verify")
+            name = self.pack_names[number] = row.name
+        return name
+
+    def new_index(self) -> ChunkIndex:
+        """The chunk index as it is now.  Each session has one of its own: it must not know another's unpublished chunks."""
+        from lamina.store.index import ChunkIndex
+
+        index = ChunkIndex(self.state_dir / "index", self.packs.ids)
+        self.refresh(index)
+        return index
+
+    def refresh(self, index: ChunkIndex) -> None:
+        """Tell an index which packs are live."""
+        from lamina.store.index import LivePack
+
+        live = self.catalog.packs(LIVE)
+        index.refresh({bytes.fromhex(pack.name): LivePack(pack.number, pack.chunks) for pack in live})
+
+    def chunks(self, index: ChunkIndex) -> ChunkReader:
+        """Chunks by id, through this index."""
+        from lamina.store.packs import ChunkReader
+
+        return ChunkReader(self.packs, index)
+
+    def head_of_row(self, row: BlobRow) -> Head:
+        """The head of a blob."""
+        from lamina.store.recipe import Head
+
+        return Head.decode(self.packs.record(row.pack, row.record), row.digest)
+
+    def reader_of_row(self, row: BlobRow, index: ChunkIndex) -> Reader:
+        """The bytes of a blob or document, not verified."""
+        if row.kind == "document":
+            return BytesReader(self.packs.record(row.pack, row.record))
+        from lamina.store.assemble import BlobReader, ReadAhead
+
+        return ReadAhead(BlobReader(self.head_of_row(row), self.chunks(index), self.packs))
+
+    def reader_of(self, digest: str, index: ChunkIndex) -> Reader:
+        """The bytes of what has this digest, not verified; `NotFound`."""
+        row = self.catalog.blob(digest)
+        if row is None:
+            raise NotFound("no such blob", digest)
+        return self.reader_of_row(row, index)
+
+    def entries(self, digest: str) -> Iterator[EntryColumns]:
+        """The entry table of a layer, block by block; `NotFound`."""
+        from lamina.store.entries import decode_block
+
+        with self.reading() as reading:
+            row = self.catalog.blob(digest)
+            if row is None or row.kind == "document":
+                raise NotFound("no such layer", digest)
+            chunks = self.chunks(reading.index)
+            for block_id in self.head_of_row(row).entry_blocks:
+                yield decode_block(bytes(chunks.chunk(block_id, digest)))
+
+    def drop_pack_file(self, number: int, name: str) -> None:
+        """Delete the file of a pack that was never published, or that the collector is done with."""
+        from lamina.store.packs import pack_path
+
+        self.packs.forget(number)
+        self.pack_names.pop(number, None)
+        self.backend.delete(pack_path(name))
+
+    # -- upkeep
+
+    def collect(self, *, max_unused: float = 0.05, progress: Progress | None = None) -> Collected:
+        """Free what nothing refers to, beside readers and writers.
+
+        Packs whose dead part is at most `max_unused` are left as they are.
+        """
+        from lamina.store.collect import collect
+
+        return collect(self, max_unused, progress)
+
+    def verify(self, digests: Iterable[str] | None = None, progress: Progress | None = None) -> Verified:
+        """Read everything (or these manifests' graphs) back and check it."""
+        from lamina.store.verify import verify
+
+        return verify(self, digests, progress)
+
+    def usage(self) -> Usage:
+        """What the store holds, exactly, by streaming over recipes."""
+        from lamina.store.usage import usage
+
+        return usage(self)
+
+    def reclaimable(self, names: Iterable[str]) -> Reclaimable:
+        """What removing these names would free."""
+        from lamina.store.usage import reclaimable
+
+        return reclaimable(self, names)
+
+    def info(self) -> dict[str, Any]:
+        """Where the store is and what it is."""
+        fmt = self.backend.read_format()
+        packs = self.catalog.packs(LIVE)
+        return {
+            "path": str(self.path),
+            "format": fmt.version,
+            "id": fmt.id,
+            "packs": len(packs),
+            "chunks": sum(pack.chunks for pack in packs),
+            "stored_bytes": sum(pack.bytes for pack in packs),
+            "free_bytes": self.backend.free_space(),
+        }
+
+
+class Reading:
+    """A reader's session, and a `Source`: it holds a lease, so that packs which it may read stay."""
+
+    def __init__(self, store: BlobStore) -> None:
+        self._store = store
+        self.lease = Lease.acquire(store.catalog, store.state_dir, "read")
+
+    @cached_property
+    def index(self) -> ChunkIndex:
+        """The chunk index as it was when it was first needed, after the lease began."""
+        return self._store.new_index()
+
+    def resolve(self, reference: str) -> Descriptor:
+        """What a full name or a digest leads to; `NotFound`."""
+        return self._store.resolve(reference)
+
+    def references(self) -> Iterable[tuple[str, Descriptor]]:
+        """All names."""
+        return self._store.references()
+
+    def fetch(self, descriptor: Descriptor) -> Reader:
+        """A blob or manifest; size and digest are verified as its bytes leave."""
+        if (row := self._store.catalog.blob(descriptor.digest)) is None:
+            raise NotFound("no such blob", descriptor.digest)
+        if row.kind == "document" and row.text is not None:
+            return VerifyingReader(BytesReader(row.text.encode()), descriptor)
+        return VerifyingReader(self._store.reader_of_row(row, self.index), descriptor)
+
+    def close(self) -> None:
+        """End the lease."""
+        if "index" in self.__dict__:
+            self.index.close()
+        self.lease.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

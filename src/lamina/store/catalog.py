@@ -1,0 +1,325 @@
+"""The catalog: blobs, manifests, names, images, packs and leases, in SQLite (FORMAT.md, "Catalog").
+
+Usable from several threads of a process and several processes; not over a fork.  Reads leave no transaction
+open.  Errors: `StoreDamaged` (missing or damaged: `Catalog.rebuild`), `StoreTooNew`, `StoreLocked`, `StorageError`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from lamina.errors import StorageError, StoreDamaged, StoreTooNew
+from lamina.store import graph
+from lamina.store.database import Database, Row, catalog_errors, open_lock, take_lock
+from lamina.store.schema import (
+    BLOB,
+    IMAGE,
+    META,
+    PACK,
+    REF,
+    TABLES,
+    VERSION,
+    BlobRow,
+    ImageRow,
+    LeaseRow,
+    PackRow,
+    RefRow,
+)
+from lamina.store.transaction import Transaction
+
+TIMEOUT = 30.0
+_BATCH = 500
+_HEX = re.compile(r"[0-9a-f]{1,64}")
+
+
+def _blob(row: Row) -> BlobRow:
+    return BlobRow._make((*row[:11], bool(row[11]), row[12]))
+
+
+def _image(row: Row) -> ImageRow:
+    return ImageRow._make((*row[:6], tuple(row[6].split()), row[7], bool(row[8])))
+
+
+class Catalog:
+    """An open catalog; a context manager that closes it."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    # -- life ------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, path: Path, timeout: float = TIMEOUT) -> Self:
+        """Open a catalog, made empty if there is none; several processes may do so at once."""
+        with _rebuilding(path, timeout):
+            if not path.exists():
+                _make(path, timeout)
+        return cls.open(path, timeout)
+
+    @classmethod
+    def open(cls, path: Path, timeout: float = TIMEOUT) -> Self:
+        """Open a catalog that is there; StoreDamaged if it is missing or none, StoreTooNew."""
+        catalog = cls(Database(path, timeout))
+        try:
+            catalog._check_version()
+        except BaseException:
+            catalog.close()
+            raise
+        return catalog
+
+    @classmethod
+    def rebuild(cls, path: Path, fill: Callable[[Self], None], timeout: float = TIMEOUT) -> Self:
+        """Put a new catalog in place of one that is missing or damaged, and open it.
+
+        `fill` puts into it what the packs say; commits of other processes wait meanwhile, and then raise LeaseLost.
+        If another process has rebuilt it in the meantime, its catalog is opened.
+        """
+        with _rebuilding(path, timeout):
+            whole = cls._open_whole(path, timeout)
+            if whole is not None:
+                return whole
+            fresh = path.with_name(path.name + ".new")
+            _remove(fresh)
+            _make(fresh, timeout)
+            with cls.open(fresh, timeout) as catalog:
+                fill(catalog)
+                catalog._db.settle()
+            _remove(fresh.with_name(fresh.name + ".lock"))
+            _replace(fresh, path)
+            return cls.open(path, timeout)
+
+    @classmethod
+    def _open_whole(cls, path: Path, timeout: float) -> Self | None:
+        try:
+            catalog = cls.open(path, timeout)
+        except StoreDamaged:
+            return None
+        try:
+            if catalog._db.read("PRAGMA quick_check(1)") == [("ok",)]:
+                return catalog
+        except StoreDamaged:
+            pass  # the check itself stumbled over the damage
+        catalog.close()
+        return None
+
+    def _check_version(self) -> None:
+        version = self._meta("version")
+        if version > VERSION:
+            raise StoreTooNew(f"the catalog has format version {version}, newer than this Lamina knows ({VERSION})",
+                              self._db.path, "use a newer Lamina")
+
+    def close(self) -> None:
+        """Let go of the file; again is harmless."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+    # -- writes ----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """One transaction, committed at the end of the block, undone by any exception."""
+        with self._db.transaction():
+            yield Transaction(self._db)
+
+    def next_seq(self) -> int:
+        """A sequence number, higher than any before, in a transaction of its own."""
+        with self.transaction() as tx:
+            return tx.next_seq()
+
+    def reserve_pack_number(self) -> int:
+        """A number for a pack that is going to be written, in a transaction of its own."""
+        with self.transaction() as tx:
+            return tx.new_pack_number()
+
+    # -- numbers ---------------------------------------------------------------------------------------------
+
+    def _meta(self, key: str) -> int:
+        rows = self._db.read("SELECT value FROM meta WHERE key = ?", (key,))
+        if not rows:
+            raise StoreDamaged(f"the catalog is damaged: {key} is missing", self._db.path,
+                               "it can be rebuilt from the packs")
+        return int(rows[0][0])
+
+    def checkpoint(self) -> int:
+        """The number of the last journal that names every name; 0 if there is none."""
+        return self._meta("checkpoint")
+
+    def sequence(self) -> int:
+        """The last sequence number that was drawn."""
+        return self._meta("sequence")
+
+    # -- blobs -----------------------------------------------------------------------------------------------
+
+    def blob(self, digest: str) -> BlobRow | None:
+        """The blob of a digest, also by the sha256 of one that has another name; with its text."""
+        rows = self._db.read(f"SELECT {BLOB}, text FROM blobs WHERE digest = ?", (digest,))
+        if not rows:
+            rows = self._db.read(f"SELECT {BLOB}, text FROM blobs WHERE sha256 = ? ORDER BY digest LIMIT 1", (digest,))
+        return _blob(rows[0]) if rows else None
+
+    def blob_by_diff_id(self, diff_id: str) -> BlobRow | None:
+        """A layer with that plain tar; the plain one if it is there."""
+        rows = self._db.read(
+            f"SELECT {BLOB}, NULL FROM blobs WHERE diff_id = ? ORDER BY "
+            "CASE WHEN digest = diff_id OR sha256 = diff_id THEN 0 ELSE 1 END, digest LIMIT 1", (diff_id,))
+        return _blob(rows[0]) if rows else None
+
+    def blobs(self, kind: str | None = None) -> Iterator[BlobRow]:
+        """All blobs by digest, without their texts, a batch at a time: what is added meanwhile may be left out."""
+        after = ""
+        while True:
+            rows = self._db.read(
+                f"SELECT {BLOB}, NULL FROM blobs WHERE digest > ? AND (CAST(? AS TEXT) IS NULL OR kind = ?) "
+                f"ORDER BY digest LIMIT {_BATCH}", (after, kind, kind))
+            yield from map(_blob, rows)
+            if len(rows) < _BATCH:
+                return
+            after = rows[-1][0]
+
+    def document(self, digest: str) -> str | None:
+        """The text of a manifest, index or config; None if it is not there, or not UTF-8."""
+        row = self.blob(digest)
+        return row.text if row else None
+
+    def documents(self, digests: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """(digest, text) of those that are there, in order, one at a time."""
+        for digest in digests:
+            text = self.document(digest)
+            if text is not None:
+                yield digest, text
+
+    def children(self, digest: str) -> list[str]:
+        """What a manifest names, there or not."""
+        return self._column("SELECT child FROM edges WHERE parent = ? ORDER BY child", digest)
+
+    def parents(self, digest: str) -> list[str]:
+        """The manifests that name a digest."""
+        return self._column("SELECT parent FROM edges WHERE child = ? ORDER BY parent", digest)
+
+    def _column(self, sql: str, *values: str) -> list[str]:
+        return [row[0] for row in self._db.read(sql, values)]
+
+    def unreachable(self) -> set[str]:
+        """Digests of the blobs that no name and no hold leads to."""
+        return graph.unreachable(self._db)
+
+    def reachable_from(self, digests: Iterable[str]) -> set[str]:
+        """The digests themselves and all that they lead to, there or not."""
+        return graph.reachable_from(self._db, digests)
+
+    # -- names -----------------------------------------------------------------------------------------------
+
+    def ref(self, name: str) -> RefRow | None:
+        """What a name leads to."""
+        rows = self._db.read(f"SELECT {REF} FROM refs WHERE name = ? AND removed = 0", (name,))
+        return RefRow(*rows[0]) if rows else None
+
+    def refs(self, prefix: str = "") -> list[RefRow]:
+        """All names that begin with the prefix, in order."""
+        rows = self._db.read(
+            f"SELECT {REF} FROM refs WHERE removed = 0 AND name >= ? AND substr(name, 1, ?) = ? ORDER BY name",
+            (prefix, len(prefix), prefix))
+        return [RefRow(*row) for row in rows]
+
+    def refs_to(self, digest: str) -> list[RefRow]:
+        """All names that lead to a digest, in order."""
+        rows = self._db.read(f"SELECT {REF} FROM refs WHERE removed = 0 AND digest = ? ORDER BY name", (digest,))
+        return [RefRow(*row) for row in rows]
+
+    # -- images ----------------------------------------------------------------------------------------------
+
+    def images(self) -> list[ImageRow]:
+        """All image manifests, by digest."""
+        return [_image(row) for row in self._db.read(f"SELECT {IMAGE} FROM images ORDER BY manifest")]
+
+    def image(self, manifest: str) -> ImageRow | None:
+        """The image of a manifest's digest."""
+        rows = self._db.read(f"SELECT {IMAGE} FROM images WHERE manifest = ?", (manifest,))
+        return _image(rows[0]) if rows else None
+
+    def images_by_config(self, image_id: str) -> list[ImageRow]:
+        """The images of an image id, whole (`sha256:...`) or the beginning of its hex form.
+
+        Several manifests may have one config; whether all rows have the same one is for the caller to see.
+        """
+        rows = self._db.read(f"SELECT {IMAGE} FROM images WHERE config = ? ORDER BY manifest", (image_id,))
+        start = image_id.removeprefix("sha256:")
+        if not rows and _HEX.fullmatch(start):
+            rows = self._db.read(f"SELECT {IMAGE} FROM images WHERE config >= ? AND config < ? ORDER BY manifest",
+                                 (f"sha256:{start}", f"sha256:{start}g"))
+        return [_image(row) for row in rows]
+
+    # -- packs and leases ------------------------------------------------------------------------------------
+
+    def packs(self, state: str | None = None) -> list[PackRow]:
+        """All packs, or those of a state, by number."""
+        rows = self._db.read(f"SELECT {PACK} FROM packs WHERE CAST(? AS TEXT) IS NULL OR state = ? ORDER BY number",
+                             (state, state))
+        return [PackRow(*row) for row in rows]
+
+    def pack(self, number: int) -> PackRow | None:
+        """The pack of a number."""
+        rows = self._db.read(f"SELECT {PACK} FROM packs WHERE number = ?", (number,))
+        return PackRow(*rows[0]) if rows else None
+
+    def leases(self) -> list[LeaseRow]:
+        """All leases, dead ones too, the oldest first."""
+        return [LeaseRow(*row) for row in self._db.read("SELECT id, kind, start FROM leases ORDER BY start, id")]
+
+
+@contextmanager
+def _rebuilding(path: Path, timeout: float) -> Iterator[None]:
+    """Keep transactions and other rebuilders away."""
+    lock = open_lock(path)
+    try:
+        take_lock(lock, fcntl.LOCK_EX, timeout, path)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _make(path: Path, timeout: float) -> None:
+    """A new, empty catalog."""
+    with catalog_errors(path), closing(sqlite3.connect(path, timeout=timeout, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("BEGIN IMMEDIATE")
+        for table in TABLES:
+            connection.execute(table)
+        connection.executemany("INSERT INTO meta (key, value) VALUES (?, ?)", META.items())
+        connection.execute("COMMIT")
+
+
+def _remove(path: Path) -> None:
+    """A catalog and what SQLite has beside it: the log first, so that it is never replayed into another file."""
+    for name in ("-wal", "-shm", "-journal", ""):
+        try:
+            path.with_name(path.name + name).unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"cannot remove a damaged catalog: {error.strerror}", path) from error
+
+
+def _replace(fresh: Path, path: Path) -> None:
+    _remove(path)
+    try:
+        fresh.rename(path)
+        fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise StorageError(f"cannot put the new catalog into place: {error.strerror}", path) from error

@@ -1,0 +1,63 @@
+"""Compression of frames: `none`, or `zstd` with a level."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import zstandard
+
+from lamina.errors import StoreDamaged, UsageError
+from lamina.store.layout import RAW, ZSTD
+
+_local = threading.local()
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """How new frames are stored; `level` 0 stores them as they are."""
+
+    level: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Compression:
+        """`none`, `zstd` or `zstd:N` with N in 1..19; `UsageError`."""
+        name, _, level = text.partition(":")
+        if name == "none" and not level:
+            return cls(0)
+        if name == "zstd" and (not level or (level.isascii() and level.isdigit() and 1 <= int(level) <= 19)):
+            return cls(int(level or 1))
+        raise UsageError(f"unknown compression {text!r}", hint="use none, zstd, or zstd:1 to zstd:19")
+
+    def encode(self, plain: memoryview) -> tuple[int, bytes | memoryview]:
+        """(codec, stored bytes).  What does not shrink by a sixteenth is left as it is: it would cost every read."""
+        if self.level == 0 or not plain:
+            return RAW, plain
+        compressors: dict[int, zstandard.ZstdCompressor] = _local.__dict__.setdefault("compressors", {})
+        compressor = compressors.get(self.level)
+        if compressor is None:
+            # No checksum inside: the record has one.  The size stands in the record header too.
+            compressor = zstandard.ZstdCompressor(level=self.level, write_checksum=False)
+            compressors[self.level] = compressor
+        stored = compressor.compress(plain)
+        if len(stored) > len(plain) - len(plain) // 16:
+            return RAW, plain
+        return ZSTD, stored
+
+
+def decode(codec: int, stored: bytes | memoryview, plain: int, where: str) -> bytes | memoryview:
+    """The plain bytes of a record whose checksum has been found right."""
+    if codec == RAW:
+        data: bytes | memoryview = stored
+    elif codec == ZSTD:
+        if not hasattr(_local, "decompressor"):
+            _local.decompressor = zstandard.ZstdDecompressor()
+        try:
+            data = _local.decompressor.decompress(stored, max_output_size=plain)
+        except zstandard.ZstdError as error:
+            raise StoreDamaged(f"a frame cannot be decompressed ({error})", where, "run lamina verify") from error
+    else:
+        raise StoreDamaged(f"a frame has the unknown codec {codec}", where, "use a newer lamina")
+    if len(data) != plain:
+        raise StoreDamaged("a frame has another length than its header says", where, "run lamina verify")
+    return data

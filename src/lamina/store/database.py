@@ -1,0 +1,202 @@
+"""SQLite under the catalog: connections, transactions among threads and processes, errors, and rebuilding.
+
+Two connections a process: one for reads, one for the transaction of one thread at a time; a thread that is in its
+transaction reads on that one, and sees what it wrote.  Every read is fetched at once, so that no read
+transaction stays open.  Not to be carried over a fork.
+
+A rebuilt catalog is a new file, renamed into place.  Whoever has the old one open must not commit to it: a
+transaction holds `<path>.lock` shared, and checks there that its file is still the one in place; a rebuild holds it
+exclusively from before it looks at the packs.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lamina.errors import LeaseLost, StorageError, StoreDamaged, StoreLocked
+
+_RETRY = "another Lamina process is at work; try again when it has ended"
+_REBUILD = "it can be rebuilt from the packs"
+_DISK = "check free space, permissions and the kernel's log"
+_POLL = 0.02
+
+Row = tuple[Any, ...]
+
+
+def _damaged(error: sqlite3.Error) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}:
+        return True
+    return str(error).startswith(("no such table", "no such column", "malformed database schema"))
+
+
+@contextmanager
+def catalog_errors(path: Path) -> Iterator[None]:
+    """Let what SQLite raises come out as an error of ours; misuse of SQL stays as it is."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            raise StoreLocked("the catalog is locked", path, _RETRY) from error
+        if _damaged(error):
+            raise StoreDamaged(f"the catalog is damaged: {error}", path, _REBUILD) from error
+        if code == sqlite3.SQLITE_FULL:
+            raise StorageError("cannot write the catalog: no space left on the device", path,
+                               "free some space and try again") from error
+        if code in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM,
+                    sqlite3.SQLITE_NOLFS}:
+            raise StorageError(f"cannot use the catalog: {error}", path, _DISK) from error
+        raise
+
+
+def connect(path: Path, timeout: float) -> sqlite3.Connection:
+    """A connection to a catalog that is there; sqlite3 errors."""
+    uri = f"{path.absolute().as_uri()}?mode=rw"
+    connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=OFF")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def take_lock(fd: int, kind: int, timeout: float, path: Path) -> None:
+    """flock within `timeout` seconds, or StoreLocked."""
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            fcntl.flock(fd, kind | fcntl.LOCK_NB)
+            return
+        except OSError as error:
+            if error.errno not in {errno.EWOULDBLOCK, errno.EINTR}:
+                raise StorageError(f"cannot lock the catalog: {error.strerror}", path) from error
+        if time.monotonic() >= end:
+            raise StoreLocked("the catalog is being rebuilt", path, _RETRY)
+        time.sleep(_POLL)
+
+
+def open_lock(path: Path) -> int:
+    """The descriptor of the lock file beside a catalog."""
+    lock = path.with_name(path.name + ".lock")
+    try:
+        return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise StorageError(f"cannot open the catalog's lock: {error.strerror}", lock, _DISK) from error
+
+
+def inode(path: Path) -> tuple[int, int]:
+    """What tells one file at a path from the next one there; StoreDamaged if there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError as error:
+        raise StoreDamaged("the catalog is missing", path, _REBUILD) from error
+    except OSError as error:
+        raise StorageError(f"cannot use the catalog: {error.strerror}", path, _DISK) from error
+    return found.st_dev, found.st_ino
+
+
+class Database:
+    """The open file; see the module's text."""
+
+    def __init__(self, path: Path, timeout: float) -> None:
+        self.path, self.timeout = path, timeout
+        self._inode = inode(path)
+        with catalog_errors(path):
+            self._reader = connect(path, timeout)
+        self._writer: sqlite3.Connection | None = None
+        self._lock_fd = -1
+        self._reading, self._writing = threading.Lock(), threading.Lock()
+        self._owner = 0  # the thread that is in its transaction
+
+    def read(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+        """All rows of one query."""
+        with catalog_errors(self.path):
+            if self._writer is not None and self._owner == threading.get_ident():
+                return self._writer.execute(sql, values).fetchall()
+            with self._reading:
+                return self._reader.execute(sql, values).fetchall()
+
+    def write(self, sql: str, values: Sequence[object] = ()) -> int:
+        """One statement within the transaction; how many rows it touched."""
+        with catalog_errors(self.path):
+            return self._connection().execute(sql, values).rowcount
+
+    def write_many(self, sql: str, rows: Iterable[Sequence[object]]) -> int:
+        """One statement for many rows; how many it touched in all."""
+        with catalog_errors(self.path):
+            return self._connection().executemany(sql, rows).rowcount
+
+    def settle(self) -> None:
+        """Bring the log into the file itself, so that the file alone is the whole catalog."""
+        self.read("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._writer is None or self._owner != threading.get_ident():
+            raise ValueError("writes to the catalog need a transaction of this thread")
+        return self._writer
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """BEGIN IMMEDIATE ... COMMIT; ROLLBACK on any exception.  One thread at a time, not nested."""
+        if self._owner == threading.get_ident():
+            raise ValueError("transactions of the catalog do not nest")
+        if not self._writing.acquire(timeout=self.timeout):
+            raise StoreLocked("the catalog is locked by another thread", self.path)
+        try:
+            with self._in_place(), catalog_errors(self.path):
+                if self._writer is None:
+                    self._writer = connect(self.path, self.timeout)
+                self._writer.execute("BEGIN IMMEDIATE")
+                self._owner = threading.get_ident()
+                try:
+                    yield
+                    self._writer.execute("COMMIT")
+                finally:
+                    self._owner = 0
+                    if self._writer.in_transaction:
+                        # SQLite rolls back itself after some errors (full, I/O).
+                        self._writer.execute("ROLLBACK")
+        finally:
+            self._writing.release()
+
+    @contextmanager
+    def _in_place(self) -> Iterator[None]:
+        """Keep rebuilders away, and be sure that none has been there."""
+        if self._lock_fd < 0:
+            self._lock_fd = open_lock(self.path)
+        take_lock(self._lock_fd, fcntl.LOCK_SH, self.timeout, self.path)
+        try:
+            if not self._is_in_place():
+                raise LeaseLost("the catalog has been replaced meanwhile", self.path, "run the command again")
+            yield
+        finally:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
+
+    def _is_in_place(self) -> bool:
+        try:
+            return inode(self.path) == self._inode
+        except StoreDamaged:
+            return False
+
+    def close(self) -> None:
+        """Close both connections; again is harmless."""
+        with self._writing, self._reading:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+            self._reader.close()
+            if self._lock_fd >= 0:
+                os.close(self._lock_fd)
+                self._lock_fd = -1

@@ -1,0 +1,133 @@
+"""A compressed layer's plain tar, inflated beside the intake of the blob: diff id, size, entry table.
+
+The blob itself is kept as it came (DESIGN, "Images, names, identity").  What does not inflate is a blob like others,
+without a diff id; the problem is kept for the one who needs the diff id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import threading
+from collections.abc import Callable
+
+from lamina._native.tarscan import EntryColumns, TarScanner
+from lamina.content.inflate import InflatingReader, Kind
+from lamina.errors import LaminaError
+
+PIECE = 256 << 10
+ENTRIES = 8192  # rows of an entry block: one comes to some 200 kB before compression
+
+
+class Inflater:
+    """A consumer of buffers (see `stream.Consumer`) whose findings are read after `end`.
+
+    `on_entries` is called in the thread that calls `wait`, so that only one thread writes to the store.
+    """
+
+    def __init__(self, kind: Kind, on_entries: Callable[[EntryColumns], None]) -> None:
+        self._on_entries = on_entries
+        self._input: queue.SimpleQueue[memoryview | None] = queue.SimpleQueue()
+        self._events: queue.Queue[EntryColumns | None] = queue.Queue(4)  # None: one buffer is done
+        self._view = memoryview(b"")
+        self._held = self._over = False
+        self._given = 0
+        self._hash = hashlib.sha256()
+        self.scanner = TarScanner()
+        self.plain_size = 0
+        self.problem: LaminaError | None = None
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(kind,), name="lamina-inflate", daemon=True)
+        self._thread.start()
+
+    @property
+    def diff_id(self) -> str:
+        """The digest of the plain bytes, or '' if they could not be had."""
+        return "" if self.problem else f"sha256:{self._hash.hexdigest()}"
+
+    # -- the giver's side
+
+    def give(self, view: memoryview) -> None:
+        """Inflate this buffer next."""
+        self._given += 1
+        self._input.put(view)
+
+    def wait(self, behind: int = 0) -> None:
+        """Until all that was given is inflated, but for the last `behind` buffers."""
+        while self._given > behind:
+            event = self._events.get()
+            if event is None:
+                self._given -= 1
+            else:
+                self._on_entries(event)
+        if self._failure is not None:
+            raise self._failure
+
+    def finish(self) -> None:
+        """No more is given; wait for the end of the plain stream."""
+        self._input.put(None)
+        self._given += 1  # the end counts as one more buffer
+        self.wait()
+        self._thread.join()
+
+    def end(self) -> None:
+        """Stop the thread, whatever it is at; again is harmless."""
+        if self._thread.is_alive():
+            self._input.put(None)
+            while self._thread.is_alive():
+                try:
+                    self._events.get(timeout=0.05)
+                except queue.Empty:
+                    continue
+            self._thread.join()
+
+    # -- the thread
+
+    @property
+    def size(self) -> None:
+        """A `Reader` of unknown size."""
+        return
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """What the inflating reader reads from: the buffers given."""
+        while not self._view and not self._over:
+            if self._held:
+                self._events.put(None)
+            view = self._input.get()
+            self._held, self._over = view is not None, view is None
+            self._view = memoryview(b"") if view is None else view
+        count = min(len(buffer), len(self._view))
+        buffer[:count] = self._view[:count]
+        self._view = self._view[count:]
+        return count
+
+    def close(self) -> None:
+        """Nothing of its own to close."""
+
+    def _run(self, kind: Kind) -> None:
+        try:
+            self._inflate(InflatingReader(self, kind))
+        except LaminaError as error:
+            self.problem = error
+        except BaseException as error:  # raised again by wait
+            self._failure = error
+        drain = memoryview(bytearray(PIECE))
+        while self.readinto(drain):
+            pass
+        self._events.put(None)
+
+    def _inflate(self, reader: InflatingReader) -> None:
+        piece = memoryview(bytearray(PIECE))
+        while count := reader.readinto(piece):
+            self._hash.update(piece[:count])
+            self.scanner.feed(piece[:count])
+            self.plain_size += count
+            if self.scanner.entries_ready >= ENTRIES:
+                self._hand_on()
+        self.scanner.finish()
+        self._hand_on()
+
+    def _hand_on(self) -> None:
+        entries = self.scanner.take_entries()
+        if entries is not None:
+            self._events.put(entries)

@@ -1,0 +1,150 @@
+"""The way in: a stream's bytes become chunks in packs, a recipe and an entry table.
+
+One thread reads ahead, one hashes, this one scans, cuts, names and looks up (native, a few calls a buffer), workers
+compress and one writes (`sink`).  Memory: the buffers of the pool, the frames in flight, a block of recipe and entries;
+about 60 MB with two workers, whatever comes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from blake3 import blake3
+
+from lamina._native.blake3many import hash_many
+from lamina._native.cdc import Cutter
+from lamina._native.split import Splitter
+from lamina._native.tarscan import EntryColumns, TarScanner
+from lamina.content import Reader
+from lamina.content.inflate import peek, sniff
+from lamina.digest import Digest
+from lamina.store import layout
+from lamina.store.entries import encode_block
+from lamina.store.index import NONE, ChunkIndex
+from lamina.store.inflated import ENTRIES, Inflater
+from lamina.store.recipe import Head, RecipeWriter
+from lamina.store.sink import PackSink
+from lamina.store.stream import BODY, LAG, BufferPool, Consumer
+
+U8 = npt.NDArray[np.uint8]
+I64 = npt.NDArray[np.int64]
+
+# Chosen by the table in FORMAT.md; a promise: other sizes would find less of what older versions stored.
+MIN_CHUNK, AVG_CHUNK, MAX_CHUNK = 16 << 10, 64 << 10, 256 << 10
+
+
+@dataclass(slots=True)
+class Ingested:
+    """A blob whose chunks are in packs; nothing names it yet.  `digests` by algorithm, always with sha256."""
+
+    head: Head
+    digests: dict[str, Digest]
+    new: int
+    problem: Exception | None
+
+
+class Ingest:
+    """One session's pipeline.  One `take` at a time.
+
+    `relied` gathers the numbers of packs of others in which known chunks were found.
+    """
+
+    def __init__(self, sink: PackSink, index: ChunkIndex, own: Callable[[int], bool]) -> None:
+        self._sink, self._index, self._own = sink, index, own
+        self._cutter = Cutter(MIN_CHUNK, AVG_CHUNK, MAX_CHUNK)
+        self._pool = BufferPool(Splitter(self._cutter, BODY).headroom)
+        self.relied: set[int] = set()
+        self._new = 0
+
+    def take(
+        self, reader: Reader, algorithms: Iterable[str], watch: Callable[[memoryview], None] | None = None
+    ) -> Ingested:
+        """Read a stream to its end and store what is new of it."""
+        before = self._new
+        first, reader = peek(reader)
+        kind = sniff(first)
+        hashers = {name: hashlib.new(name) for name in {"sha256", *algorithms}}
+        splitter = Splitter(self._cutter, BODY, opaque=bool(kind), entries=not kind)
+        recipe = RecipeWriter(self.meta)
+        head = Head(Digest("sha256:" + "0" * 64), "", 0)
+
+        def entries(columns: EntryColumns) -> None:
+            head.entry_blocks.append(self.meta(encode_block(columns)))
+
+        side = Inflater(kind, entries) if kind else None
+        hasher = Consumer("lamina-hash", lambda view: [each.update(view) for each in hashers.values()])
+        try:
+            for filled in self._pool.read(reader, watch):
+                view = filled.view
+                hasher.give(view)
+                if side is not None:
+                    side.give(view)
+                head.size += filled.count
+                contents, content_lengths, segments, segment_lengths = splitter.feed(
+                    filled.buffer, filled.count, filled.last
+                )
+                if len(contents):
+                    recipe.content(self._store(layout.CONTENT, filled.buffer, contents, content_lengths), content_lengths)
+                if len(segments):
+                    source = splitter.segment_bytes()
+                    recipe.segment(self._store(layout.SEGMENT, source, segments, segment_lengths), segment_lengths)
+                if splitter.spans_ready:
+                    recipe.spans(*splitter.take_spans())
+                if splitter.scanner.entries_ready >= ENTRIES or filled.last:
+                    self._take_entries(splitter.scanner, entries)
+                hasher.wait(LAG)
+                if side is not None:
+                    side.wait(LAG)
+            hasher.wait()
+            if side is not None:
+                side.finish()
+        finally:
+            hasher.end()
+            if side is not None:
+                side.end()
+        digests = {name: Digest.done(name, each) for name, each in hashers.items()}
+        head.recipe = recipe.finish()
+        scanner = splitter.scanner if side is None else side.scanner
+        head.entries, head.file_bytes = scanner.entry_count, scanner.file_bytes
+        head.sha256 = head.digest = digests["sha256"]
+        if side is None:
+            head.diff_id, head.plain_size = digests["sha256"], head.size
+        elif side.diff_id:
+            head.diff_id, head.plain_size = side.diff_id, side.plain_size
+        return Ingested(head, digests, self._new - before, None if side is None else side.problem)
+
+    def meta(self, data: bytes) -> bytes:
+        """Store a recipe block or entry block, unless it is known; its chunk id."""
+        chunk_id = blake3(data).digest()
+        ids = np.frombuffer(chunk_id, np.uint8).reshape(1, 32)
+        claim = self._index.claim(ids)
+        self._rely(claim.packs)
+        if len(claim.new):
+            self._sink.meta(data, ids[0])
+        return chunk_id
+
+    def _store(self, kind: int, source: U8, offsets: I64, lengths: I64) -> U8:
+        """Name the chunks of one buffer and store the new ones; their ids."""
+        ids = hash_many(source, offsets, lengths)
+        claim = self._index.claim(ids)
+        self._rely(claim.packs)
+        if len(claim.new):
+            rows = np.asarray(claim.new, np.int64)
+            self._sink.place(kind, source, offsets, lengths, rows, ids)
+            self._new += int(lengths[rows].sum())
+        return ids
+
+    def _rely(self, packs: npt.NDArray[np.uint32]) -> None:
+        for number in np.unique(packs):
+            if number != NONE and not self._own(int(number)):
+                self.relied.add(int(number))
+
+    @staticmethod
+    def _take_entries(scanner: TarScanner, entries: Callable[[EntryColumns], None]) -> None:
+        columns = scanner.take_entries()
+        if columns is not None:
+            entries(columns)

@@ -1,0 +1,184 @@
+"""Leases: what a session relies on stays, for as long as the session lives.
+
+A lease is a row of the catalog and a lock (flock) on a file of its name in `state/leases`.  The lock is liveness: the
+kernel lets go of it when the process ends, however it ends; no process id, no clock.  The file is made and
+locked before the row, and removed after it, so that a row without a locked file is dead.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from lamina.errors import LeaseLost, StorageError
+from lamina.storage import Backend
+from lamina.store.catalog import Catalog
+
+_LEASES = "leases"
+
+
+def _error(error: OSError, path: Path) -> StorageError:
+    return StorageError(f"cannot use a lease file: {error.strerror}", path, "check permissions and free space")
+
+
+def _is_at(fd: int, path: Path) -> bool:
+    """Whether the open file is still the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _create_locked(path: Path) -> int:
+    """A new file, locked.  A reaper may lock and remove it before we lock it: then once more."""
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # close-on-exec, as all of Python's
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if _is_at(fd, path):
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+
+
+class Lease:
+    """A lease that is held; a context manager that releases it."""
+
+    def __init__(self, catalog: Catalog, path: Path, fd: int, start: int) -> None:
+        self._catalog, self._path, self._fd = catalog, path, fd
+        self.id, self.start = path.name, start
+
+    @classmethod
+    def acquire(cls, catalog: Catalog, state_dir: Path, kind: str) -> Self:
+        """A new lease; `kind` says what for ("load", "gc", ...)."""
+        path = state_dir / _LEASES / os.urandom(16).hex()
+        try:
+            path.parent.mkdir(exist_ok=True)
+            fd = _create_locked(path)
+        except OSError as error:
+            raise _error(error, path) from error
+        try:
+            with catalog.transaction() as tx:
+                row = tx.add_lease(path.name, kind)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            os.close(fd)
+            raise
+        return cls(catalog, path, fd, row.start)
+
+    def release(self) -> None:
+        """End it, with its holds; again is harmless.  If the catalog is locked, the lease is dead all the same."""
+        fd, self._fd = self._fd, -1
+        if fd < 0:
+            return
+        try:
+            with suppress(LeaseLost), self._catalog.transaction() as tx:  # a rebuilt catalog has no row to remove
+                tx.remove_lease(self.id)
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _error(error, self._path) from error
+        finally:
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.release()
+
+
+@contextmanager
+def _dead(path: Path) -> Iterator[bool]:
+    """Whether the lease of that file is dead; while the block runs, the lock is ours and nobody else reaps it."""
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        yield True
+        return
+    except OSError as error:
+        raise _error(error, path) from error
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+    finally:
+        os.close(fd)
+
+
+def _names(state_dir: Path) -> set[str]:
+    try:
+        return set(os.listdir(state_dir / _LEASES))  # noqa: PTH208 - names only
+    except FileNotFoundError:
+        return set()
+    except OSError as error:
+        raise _error(error, state_dir / _LEASES) from error
+
+
+def _candidates(catalog: Catalog, state_dir: Path) -> list[str]:
+    # Rows first: a lease that is made in between has a file, and is found or not, but never a row without its file.
+    rows = {row.id for row in catalog.leases()}
+    return sorted(rows | _names(state_dir))
+
+
+def dead_leases(catalog: Catalog, state_dir: Path) -> list[str]:
+    """The ids of leases whose holder is no more, with or without a row."""
+    found = []
+    for name in _candidates(catalog, state_dir):
+        with _dead(state_dir / _LEASES / name) as dead:
+            if dead:
+                found.append(name)
+    return found
+
+
+def reap(catalog: Catalog, state_dir: Path, backend: Backend) -> list[str]:
+    """Clear away dead leases: temporaries, rows, holds and lock files; their ids.  Safe beside other reapers.
+
+    Temporaries whose owner has neither file nor row go too.
+    """
+    found = [name for name in _candidates(catalog, state_dir) if _reap(catalog, state_dir, backend, name)]
+    # Temporaries first, then files: an owner makes its lease before its temporaries.
+    owners = {each.owner for each in backend.temporaries()}
+    for owner in sorted(owners - _names(state_dir)):
+        backend.sweep_temporaries(owner)
+    return found
+
+
+def _reap(catalog: Catalog, state_dir: Path, backend: Backend, name: str) -> bool:
+    path = state_dir / _LEASES / name
+    with _dead(path) as dead:
+        if not dead:
+            return False
+        backend.sweep_temporaries(name)
+        with catalog.transaction() as tx:
+            tx.remove_lease(name)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _error(error, path) from error
+    return True
+
+
+def oldest_start(catalog: Catalog, state_dir: Path) -> int | None:
+    """The sequence number at which the oldest lease began; None without any.
+
+    0 while someone holds a lease whose row is lost (the catalog was rebuilt): it may read what it saw before.
+    """
+    names = _names(state_dir)
+    rows = catalog.leases()
+    for name in sorted(names - {row.id for row in rows}):
+        path = state_dir / _LEASES / name
+        with _dead(path) as dead:
+            if not dead:
+                return 0
+    return rows[0].start if rows else None

@@ -1,0 +1,122 @@
+"""The catalog again, from packs alone: what every pack's keys, heads, documents and journals say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lamina import oci
+from lamina.digest import Digest
+from lamina.errors import LaminaError, StoreDamaged
+from lamina.oci import Descriptor
+from lamina.storage import Backend
+from lamina.store import documents, layout
+from lamina.store.catalog import Catalog
+from lamina.store.packs import Packs, read_footer
+from lamina.store.recipe import Head
+from lamina.store.schema import BlobRow, RefRow
+
+
+def rebuild(backend: Backend, path: Path, timeout: float) -> Catalog:
+    """Put a catalog made from the packs in place of one that is missing or damaged.
+
+    A pack that cannot be read is left out: `verify` names what it costs.
+    """
+    return Catalog.rebuild(path, lambda catalog: _fill(backend, catalog), timeout)
+
+
+def _fill(backend: Backend, catalog: Catalog) -> None:
+    names: dict[int, str] = {}
+    packs = Packs(backend, names.__getitem__)
+    journals: list[dict[str, Any]] = []
+    try:
+        for name, size in sorted(backend.list("packs/")):
+            try:
+                with backend.open(name) as handle:
+                    footer = read_footer(handle)
+            except StoreDamaged:
+                continue
+            with catalog.transaction() as tx:
+                number = tx.new_pack_number()
+                names[number] = name.rpartition("/")[2]
+                tx.add_pack(number, names[number], size, len(footer.ids))
+                for row, journal in _rows(packs, number, footer):
+                    if row is not None:
+                        tx.add_blob(row)
+                    else:
+                        journals.append(journal)
+        _documents(packs, catalog)
+        _names(catalog, journals)
+    finally:
+        packs.close()
+
+
+def _rows(packs: Packs, number: int, footer: layout.Footer) -> Iterator[tuple[BlobRow | None, dict[str, Any]]]:
+    """Blob rows and journals of one pack; a record that is damaged is left out."""
+    for record, key in footer.keys():
+        try:
+            plain = bytes(packs.record(number, record))
+            kind = int(footer.records[record]["type"])
+            if kind == layout.HEAD:
+                head = Head.decode(plain, key["digest"])
+                plain_size = head.plain_size if head.diff_id else None
+                yield BlobRow(head.digest, head.sha256, key["kind"], head.media_type, head.size, number, record,
+                              head.diff_id or None, plain_size, head.entries, head.file_bytes), {}
+            elif kind == layout.DOCUMENT:
+                yield BlobRow(key["digest"], Digest.of(plain), "document", key["media_type"], len(plain), number, record,
+                              made=bool(key.get("made")), text=_text(plain)), {}
+            elif kind == layout.JOURNAL:
+                yield None, json.loads(plain)
+        except (StoreDamaged, KeyError, ValueError):
+            continue
+
+
+def _text(plain: bytes) -> str | None:
+    try:
+        return plain.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _documents(packs: Packs, catalog: Catalog) -> None:
+    """Edges and images, from the manifests that are there."""
+
+    def text(digest: str) -> bytes:
+        row = catalog.blob(digest)
+        if row is None:
+            raise StoreDamaged("a document is missing", digest)
+        return row.text.encode() if row.text is not None else bytes(packs.record(row.pack, row.record))
+
+    for row in list(catalog.blobs("document")):
+        if not (oci.is_manifest(row.media_type) or oci.is_index(row.media_type)):
+            continue
+        descriptor = Descriptor(row.media_type, Digest(row.digest), row.size)
+        try:
+            data = text(row.digest)
+            children = documents.children(descriptor, data)
+            image = documents.check_manifest(descriptor, data, catalog.blob, text) if oci.is_manifest(row.media_type) else None
+        except LaminaError:
+            continue  # what it names has been lost; its own record stays for repair
+        with catalog.transaction() as tx:
+            tx.add_edges(row.digest, children)
+            if image is not None:
+                tx.add_image(image)
+
+
+def _names(catalog: Catalog, journals: list[dict[str, Any]]) -> None:
+    """Names as the journals leave them: the highest checkpoint, then what comes after it, in order."""
+    checkpoints = [journal["seq"] for journal in journals if journal.get("checkpoint")]
+    start = max(checkpoints, default=0)
+    later = [j for j in journals if j["seq"] > start or (j["seq"] == start and j.get("checkpoint"))]
+    with catalog.transaction() as tx:
+        for journal in sorted(later, key=lambda each: int(each["seq"])):
+            for name in journal["set"]:
+                if catalog.blob(name["digest"]) is not None:
+                    row = RefRow(name["name"], name["digest"], name["media_type"], name["size"], journal["seq"], name["time"])
+                    tx.set_ref(row)
+            for removed in journal.get("remove", ()):
+                tx.remove_ref(removed, journal["seq"])
+        tx.raise_seq(max((int(journal["seq"]) for journal in journals), default=0))
+        tx.set_checkpoint(start)

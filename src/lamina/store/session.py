@@ -1,0 +1,334 @@
+"""A session: one writer's work, invisible until it commits, gone without a trace if it does not."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from lamina import oci
+from lamina.content import Reader, Taken
+from lamina.content.inflate import InflatingReader, peek, sniff
+from lamina.content.progress import Progress, Silent
+from lamina.content.verify import BytesReader, read_all
+from lamina.digest import Digest
+from lamina.errors import DigestMismatch, LimitExceeded, NotFound, SizeMismatch
+from lamina.oci import Descriptor
+from lamina.store import documents, layout
+from lamina.store.codec import Compression
+from lamina.store.ingest import Ingest, Ingested
+from lamina.store.lease import Lease
+from lamina.store.publish import Name, Publication, publish
+from lamina.store.recipe import Head
+from lamina.store.schema import BlobRow, ImageRow, PackRow
+from lamina.store.sink import PackSink, SealedPack
+from lamina.store.stats import LayerStats, SessionStats
+
+if TYPE_CHECKING:
+    from lamina.store.blobstore import BlobStore
+
+DOCUMENT_LIMIT = 4 << 20
+DOCUMENTS_LIMIT = 64 << 20  # of one session, held until it commits
+
+
+class Session:
+    """A `Target` and an `Intake` over the store.  Pushes may come from several threads; they take turns.
+
+    Leaving the context without `commit` undoes everything.
+    """
+
+    def __init__(
+        self, store: BlobStore, compression: Compression, progress: Progress | None = None, *, verify: bool = False
+    ) -> None:
+        self._store, self._verify = store, verify
+        self._progress = progress or Silent()
+        self._lock = threading.RLock()
+        self.stats = SessionStats()
+        self._blobs: dict[str, BlobRow] = {}
+        self._texts: dict[str, bytes] = {}
+        self._texts_size = 0
+        self._made: set[str] = set()
+        self._held: set[str] = set()
+        self._edges: list[tuple[str, str]] = []
+        self._images: list[ImageRow] = []
+        self._names: list[Name] = []
+        self._sealed: dict[int, SealedPack] = {}
+        self._own: set[int] = set()
+        self._over = False
+        self.lease = Lease.acquire(store.catalog, store.state_dir, "write")
+        try:
+            self.index = store.new_index()
+            self.sink = PackSink(store.backend, self.lease.id, compression, self._new_pack, self.index.add, self._on_sealed)
+        except BaseException:
+            self.lease.release()
+            raise
+        self._ingest: Ingest | None = None
+
+    # -- packs
+
+    def _new_pack(self, name: bytes) -> int:
+        number = self._store.catalog.reserve_pack_number()
+        self._own.add(number)
+        self._store.pack_names[number] = name.hex()
+        return number
+
+    def _on_sealed(self, pack: SealedPack) -> None:
+        self._sealed[pack.number] = pack
+        self.index.sealed(pack.number, pack.name)
+
+    @property
+    def ingest(self) -> Ingest:
+        """The pipeline, made when the first blob comes: a tag needs none."""
+        if self._ingest is None:
+            self._ingest = Ingest(self.sink, self.index, self._own.__contains__)
+        return self._ingest
+
+    # -- Source
+
+    def resolve(self, reference: str) -> Descriptor:
+        """A name as this session leaves it, or a digest."""
+        for name in reversed(self._names):
+            if name.name == reference and name.descriptor is not None:
+                return name.descriptor
+            if name.name == reference:
+                raise NotFound("no such tag", reference)
+        return self._store.resolve(reference)
+
+    def references(self) -> Iterable[tuple[str, Descriptor]]:
+        """The names of the store as this session leaves them."""
+        names: dict[str, Descriptor | None] = dict(self._store.references())
+        for name in self._names:
+            names[name.name] = name.descriptor
+        return [(name, descriptor) for name, descriptor in names.items() if descriptor is not None]
+
+    def fetch(self, descriptor: Descriptor) -> Reader:
+        """A blob of the store or of this session."""
+        if descriptor.digest in self._texts:
+            return BytesReader(self._texts[descriptor.digest])
+        row = self._blobs.get(descriptor.digest)
+        if row is None:
+            return self._store.reader_of(descriptor.digest, self.index)
+        with self._lock:
+            self.sink.seal()  # what is read must lie in a sealed pack
+        return self._store.reader_of_row(row, self.index)
+
+    # -- Target
+
+    def exists(self, descriptor: Descriptor) -> bool:
+        """Whether the blob is there; from then on it stays until this session ends."""
+        if descriptor.digest in self._blobs:
+            return True
+        if self._verify and not (oci.is_manifest(descriptor.media_type) or oci.is_index(descriptor.media_type)):
+            return False
+        found = self._hold(descriptor.digest)
+        if found and oci.is_layer(descriptor.media_type):
+            self.stats.exists(descriptor.digest, descriptor.size)
+            self._progress.done(descriptor.digest, "exists")
+        return found
+
+    def push(self, descriptor: Descriptor, reader: Reader) -> None:
+        """Take in one blob or manifest."""
+        with self._lock:
+            if oci.is_manifest(descriptor.media_type) or oci.is_index(descriptor.media_type):
+                self._push_document(descriptor, reader)
+            elif oci.is_config(descriptor.media_type) and descriptor.size <= DOCUMENT_LIMIT:
+                self._push_document(descriptor, reader)
+            else:
+                self._push_blob(descriptor, reader)
+
+    def tag(self, descriptor: Descriptor, reference: str) -> None:
+        """Let a name lead to what has been pushed, or is there."""
+        self._names.append(Name(reference, descriptor, int(time.time())))
+
+    # -- Intake
+
+    def known(self, digest: Digest) -> Taken | None:
+        """The blob of that digest, plain or as it came."""
+        row = self._blobs.get(digest)
+        if row is None and not self._verify and self._hold(digest):
+            row = self._store.catalog.blob(digest)
+        return None if row is None else Taken(Digest(row.digest), row.size)
+
+    def intake(self, reader: Reader, *, plain: bool, expect: Digest | None = None) -> Taken:
+        """Take in one blob of unknown name or size."""
+        if plain:
+            first, reader = peek(reader)
+            kind = sniff(first)
+            reader = InflatingReader(reader, kind) if kind else reader
+        with self._lock:
+            algorithm = expect.algorithm if expect is not None else "sha256"
+            label = expect or "layer"
+            taken = self._take(reader, algorithm, label, reader.size)
+            digest = taken.digests[algorithm]
+            if expect is not None and digest != expect:
+                raise DigestMismatch(f"the content has the digest {digest}", expect, "get it again")
+            self._keep(taken, digest, "layer", "")
+            return Taken(digest, taken.head.size)
+
+    # -- names
+
+    def untag(self, name: str) -> None:
+        """A name leads nowhere any more."""
+        self._names.append(Name(name, None, int(time.time())))
+
+    def root(self, descriptor: Descriptor) -> None:
+        """Keep an image without a name."""
+        self.tag(descriptor, f"@{descriptor.digest}")
+
+    def drop_root(self, digest: str) -> None:
+        """Keep it no more."""
+        self.untag(f"@{digest}")
+
+    def mark_made(self, descriptor: Descriptor) -> None:
+        """The manifest is one that Lamina made itself: local until a push."""
+        self._made.add(descriptor.digest)
+
+    # -- the end
+
+    def commit(self) -> None:
+        """Publish all in one transaction.  After this nothing more can be pushed."""
+        with self._lock:
+            publication = Publication(self._blobs, self._texts, self._made, self._edges, self._images, self._names)
+            relied = self._ingest.relied if self._ingest is not None else set()
+            publish(self._store, self, publication, relied)
+            self._over = True
+            self.stats.stored = self.sink.stored
+            self.stats.finish()
+            self.index.flush()
+            self._close()
+
+    def packs(self) -> list[PackRow]:
+        """Rows of the packs sealed so far."""
+        return [PackRow(p.number, p.name.hex(), p.bytes, p.chunks, "live", 0) for p in self._sealed.values()]
+
+    def owns(self, number: int) -> bool:
+        """Whether a pack is of this session."""
+        return number in self._own
+
+    def unsealed(self) -> set[int]:
+        """Numbers of own packs that cannot be read yet."""
+        return self._own - set(self._sealed)
+
+    def heads(self) -> Iterable[Head]:
+        """Heads of the blobs that this session has brought."""
+        for row in self._blobs.values():
+            if row.kind != "document":
+                yield self._store.head_of_row(row)
+
+    def abort(self) -> None:
+        """Undo: nothing of this session was visible, and its packs go."""
+        if self._over:
+            return
+        self._over = True
+        self.sink.close()
+        for pack in self._sealed.values():
+            self._store.drop_pack_file(pack.number, pack.name.hex())
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.abort()
+
+    def _close(self) -> None:
+        self.sink.close()
+        self.index.close()
+        self.lease.release()
+
+    # -- inside
+
+    def _hold(self, digest: str) -> bool:
+        catalog = self._store.catalog
+        if digest in self._held:
+            return True
+        if catalog.blob(digest) is None:
+            return False
+        with catalog.transaction() as tx:
+            if catalog.blob(digest) is None:
+                return False
+            tx.hold(self.lease.id, digest)
+        self._held.add(digest)
+        return True
+
+    def _find(self, digest: str) -> BlobRow | None:
+        own = self._blobs.get(digest)
+        return own if own is not None or not self._hold(digest) else self._store.catalog.blob(digest)
+
+    def _text(self, digest: str) -> bytes:
+        own = self._texts.get(digest)
+        return self._store.document(digest) if own is None else own
+
+    def _push_document(self, descriptor: Descriptor, reader: Reader) -> None:
+        data = read_all(reader, min(DOCUMENT_LIMIT, descriptor.size + 1))
+        if len(data) != descriptor.size:
+            raise SizeMismatch(f"{len(data)} bytes instead of {descriptor.size}", descriptor.digest, "get it again")
+        digest = Digest.of(data, descriptor.digest.algorithm)
+        if digest != descriptor.digest:
+            raise DigestMismatch(f"the content has the digest {digest}", descriptor.digest, "get it again")
+        if oci.is_manifest(descriptor.media_type):
+            image = documents.check_manifest(descriptor, data, self._find, self._text)
+            if image is not None:
+                self._images.append(image)
+        if not oci.is_config(descriptor.media_type):
+            self._edges += [(descriptor.digest, child) for child in documents.children(descriptor, data)]
+        self._texts_size += len(data)
+        if self._texts_size > DOCUMENTS_LIMIT:
+            raise LimitExceeded(f"manifests and configs of more than {DOCUMENTS_LIMIT} bytes at once", descriptor.digest)
+        self._texts[descriptor.digest] = data
+        sha256 = Digest.of(data)
+        try:
+            text: str | None = data.decode()
+        except UnicodeDecodeError:
+            text = None
+        self._blobs[descriptor.digest] = BlobRow(
+            descriptor.digest, sha256, "document", descriptor.media_type, len(data), 0, 0, text=text
+        )
+
+    def _push_blob(self, descriptor: Descriptor, reader: Reader) -> None:
+        taken = self._take(reader, descriptor.digest.algorithm, descriptor.digest, descriptor.size)
+        digest = taken.digests[descriptor.digest.algorithm]
+        if taken.head.size != descriptor.size:
+            raise SizeMismatch(f"{taken.head.size} bytes instead of {descriptor.size}", descriptor.digest, "get it again")
+        if digest != descriptor.digest:
+            raise DigestMismatch(f"the content has the digest {digest}", descriptor.digest, "get it again")
+        kind = "layer" if oci.is_layer(descriptor.media_type) else "blob"
+        self._keep(taken, digest, kind, descriptor.media_type)
+
+    def _take(self, reader: Reader, algorithm: str, label: str, size: int | None) -> Ingested:
+        started = time.monotonic()
+        self._progress.start(label, label, size)
+        taken = self.ingest.take(reader, [algorithm], self._watch(label, size))
+        seconds = time.monotonic() - started
+        digest = taken.digests[algorithm]
+        self.stats.loaded(LayerStats(digest, taken.head.size, taken.new, taken.head.entries, seconds, "loaded"))
+        self._progress.done(label, "loaded")
+        return taken
+
+    def _watch(self, label: str, size: int | None) -> Callable[[memoryview], None]:
+        seen = 0
+
+        def watch(view: memoryview) -> None:
+            nonlocal seen
+            seen += len(view)
+            if size is not None and seen > size:
+                raise SizeMismatch(f"more than the {size} bytes announced", label, "get it again")
+            self._progress.advance(label, len(view))
+
+        return watch
+
+    def _keep(self, taken: Ingested, digest: Digest, kind: str, media_type: str) -> None:
+        """Write the head of a blob that has proved right."""
+        if digest in self._blobs:
+            return
+        head = taken.head
+        head.digest, head.media_type = digest, media_type
+        pack, record = self.sink.record(layout.HEAD, head.encode(), {"digest": digest, "kind": kind, "size": head.size})
+        self._blobs[digest] = BlobRow(
+            digest, head.sha256, kind, media_type, head.size, pack, record, head.diff_id or None,
+            head.plain_size if head.diff_id else None, head.entries, head.file_bytes,
+        )

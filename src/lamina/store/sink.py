@@ -1,0 +1,324 @@
+"""Where a session's records go: frames are compressed on all cores and written to packs in their order.
+
+The caller's thread lays chunks into frames and knows at once where each chunk will be (pack, ordinal); workers compress;
+one writer thread appends the records in order, and seals a pack when it has grown to its size.  Frame buffers are few
+and used again and again: fresh memory costs 2 CPU seconds a GB on a virtual machine (PEERS).
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import secrets
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lamina._native import weave
+from lamina.storage import Backend, Writer
+from lamina.store import layout
+from lamina.store.codec import Compression
+
+PACK_BYTES = 64 << 20
+PACK_CHUNKS = 1 << 18  # bounds the footer that is held until the pack is sealed: 44 bytes a chunk, 12 MiB
+WORKERS = max(1, min(os.cpu_count() or 1, 8))
+FRAMES_IN_FLIGHT = 2 * WORKERS + 4
+
+Encoded = tuple[int, bytes | memoryview]
+
+
+@dataclass(slots=True)
+class OpenPack:
+    """A pack that is being written: the caller's side of its footer."""
+
+    number: int
+    name: bytes
+    writer: Writer
+    records: int = 0
+    chunks: int = 0
+    ids: list[npt.NDArray[np.uint8]] = field(default_factory=list)
+    places: list[npt.NDArray[Any]] = field(default_factory=list)
+    keys: dict[int, dict[str, Any]] = field(default_factory=dict)
+    written: dict[int, tuple[int, int, int, int, int, int, int, int]] = field(default_factory=dict)  # the writer thread's
+    size: int = 0  # likewise, read by the caller to know when the pack is full
+
+    def next_record(self) -> int:
+        """A record's number is drawn when its frame is begun; what comes to disk first may have the later number."""
+        self.records += 1
+        return self.records - 1
+
+
+@dataclass(slots=True)
+class OpenFrame:
+    """A frame that is being filled; its chunks have their places already."""
+
+    pack: OpenPack
+    record: int
+    buffer: npt.NDArray[np.uint8]
+    used: int = 0
+    rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SealedPack:
+    """What the catalog needs to know of a finished pack."""
+
+    number: int
+    name: bytes
+    bytes: int
+    chunks: int
+
+
+class PackSink:
+    """Takes frames and records, in order; not thread-safe (one caller at a time).
+
+    `new_number(name)` gives the number of a new pack; `on_placed(pack, ids, first ordinal)` is called by the caller's thread
+    as chunks get their places, `on_sealed` by the writer thread.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        owner: str,
+        compression: Compression,
+        new_number: Callable[[bytes], int],
+        on_placed: Callable[[int, npt.NDArray[np.uint8], int], None],
+        on_sealed: Callable[[SealedPack], None],
+    ) -> None:
+        self._backend, self._owner, self._compression = backend, owner, compression
+        self._new_number, self._on_placed, self._on_sealed = new_number, on_placed, on_sealed
+        self._pack: OpenPack | None = None
+        self._frames: dict[int, OpenFrame] = {}
+        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="lamina-compress")
+        self._free: queue.SimpleQueue[npt.NDArray[np.uint8]] = queue.SimpleQueue()
+        self._slots = threading.BoundedSemaphore(FRAMES_IN_FLIGHT)
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._failure: BaseException | None = None
+        self._open: list[OpenPack] = []
+        self.stored = 0
+        self._thread = threading.Thread(target=self._run, name="lamina-write", daemon=True)
+        self._thread.start()
+
+    # -- the caller's side
+
+    def place(
+        self,
+        kind: int,
+        source: npt.NDArray[np.uint8],
+        offsets: npt.NDArray[np.int64],
+        lengths: npt.NDArray[np.int64],
+        rows: npt.NDArray[np.int64],
+        ids: npt.NDArray[np.uint8],
+    ) -> None:
+        """Copy the chunks `rows` of `source` into frames of this kind.  They have their places when this returns.
+
+        Chunks of one kind lie together in the order in which they come, across blobs.
+        """
+        done = 0
+        while done < len(rows):
+            frame = self._frame(kind)
+            until, frame.used, places = weave.fill(frame.buffer, frame.used, source, offsets, lengths, rows, done)
+            if until > done:
+                taken = rows[done:until]
+                self._add_chunks(frame.pack, frame.record, ids[taken], places, lengths[taken].astype(np.uint32))
+                frame.rows += until - done
+                done = until
+            if done < len(rows):
+                self._finish_frame(kind)
+
+    def meta(self, data: bytes, chunk_id: npt.NDArray[np.uint8]) -> None:
+        """Store one meta chunk in a frame of its own."""
+        pack = self._current(reserve=0)
+        record = pack.next_record()
+        self._add_chunks(pack, record, chunk_id.reshape(1, 32), np.zeros(1, np.uint32), np.array([len(data)], np.uint32))
+        self._submit(pack, record, layout.META, memoryview(data), 1, Compression(1), None)
+
+    def record(self, kind: int, data: bytes, key: dict[str, Any]) -> tuple[int, int]:
+        """Store a head, document or journal.  Returns (pack number, record number)."""
+        pack = self._current(reserve=0)
+        record = pack.next_record()
+        pack.keys[record] = key
+        self._submit(pack, record, kind, memoryview(data), 0, Compression(1), None)
+        return pack.number, record
+
+    def verbatim(
+        self,
+        kind: int,
+        encoded: Encoded,
+        plain: int,
+        ids: npt.NDArray[np.uint8],
+        places: npt.NDArray[Any],
+    ) -> None:
+        """Store a frame as it lies in another pack; `places` are the rows of its chunks there."""
+        pack = self._current()
+        record = pack.next_record()
+        self._add_chunks(pack, record, ids, places["offset"], places["length"])
+        done: Future[Encoded] = Future()
+        done.set_result(encoded)
+        self._enqueue(pack, record, kind, done, plain, len(ids), None)
+
+    def seal(self) -> None:
+        """Finish the pack that is open, and wait until everything is on disk."""
+        self._rotate()
+        reached = threading.Event()
+        self._work.put(reached.set)
+        reached.wait()
+        self._check()
+
+    def close(self) -> None:
+        """Stop the threads.  Packs that are not sealed are dropped."""
+        if self._thread.is_alive():
+            self._work.put(None)
+            self._thread.join()
+            self._pool.shutdown(cancel_futures=True)
+        for pack in self._open:
+            pack.writer.abort()
+        self._open.clear()
+
+    # -- inside
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _current(self, reserve: int = PACK_BYTES) -> OpenPack:
+        """The pack to write to.  A session of a few records (a tag) reserves no space: it must work on a full disk."""
+        self._check()
+        pack = self._pack
+        if pack is not None and (pack.size >= PACK_BYTES or pack.chunks >= PACK_CHUNKS):
+            self._rotate()
+            pack = None
+        if pack is None:
+            name = secrets.token_bytes(16)
+            text = name.hex()
+            writer = self._backend.create(f"packs/{text[:2]}/{text}", self._owner, reserve=reserve)
+            header = layout.pack_header(name)
+            pack = self._pack = OpenPack(self._new_number(name), name, writer, size=len(header))
+            self._open.append(pack)
+            self._work.put(lambda: writer.write(header))
+        return pack
+
+    def _frame(self, kind: int) -> OpenFrame:
+        frame = self._frames.get(kind)
+        if frame is None:
+            pack = self._current()  # may finish the open frames of a pack that is full
+            self._slots.acquire()
+            try:
+                buffer = self._free.get_nowait()
+            except queue.Empty:
+                buffer = np.empty(layout.FRAME_BYTES, np.uint8)
+            frame = self._frames[kind] = OpenFrame(pack, pack.next_record(), buffer)
+        return frame
+
+    def _finish_frame(self, kind: int) -> None:
+        frame = self._frames.pop(kind)
+
+        def release() -> None:
+            self._free.put(frame.buffer)
+            self._slots.release()
+
+        plain = memoryview(frame.buffer)[: frame.used]
+        self._submit(frame.pack, frame.record, kind, plain, frame.rows, self._compression, release)
+
+    def _add_chunks(
+        self,
+        pack: OpenPack,
+        record: int,
+        ids: npt.NDArray[np.uint8],
+        offsets: npt.NDArray[np.uint32],
+        lengths: npt.NDArray[np.uint32],
+    ) -> None:
+        rows = np.empty(len(ids), layout.PLACE)
+        rows["record"], rows["offset"], rows["length"] = record, offsets, lengths
+        pack.ids.append(ids)
+        pack.places.append(rows)
+        self._on_placed(pack.number, ids, pack.chunks)
+        pack.chunks += len(ids)
+
+    def _submit(
+        self,
+        pack: OpenPack,
+        record: int,
+        kind: int,
+        plain: memoryview,
+        rows: int,
+        compression: Compression,
+        release: Callable[[], None] | None,
+    ) -> None:
+        encoded = self._pool.submit(compression.encode, plain)
+        self._enqueue(pack, record, kind, encoded, len(plain), rows, release)
+
+    def _enqueue(
+        self,
+        pack: OpenPack,
+        record: int,
+        kind: int,
+        encoded: Future[Encoded],
+        plain: int,
+        rows: int,
+        release: Callable[[], None] | None,
+    ) -> None:
+        self._work.put(lambda: self._append(pack, record, kind, encoded, plain, rows, release))
+
+    def _rotate(self) -> None:
+        for kind in list(self._frames):
+            self._finish_frame(kind)
+        pack, self._pack = self._pack, None
+        if pack is not None:
+            self._work.put(lambda: self._finish(pack))
+
+    # -- the writer thread
+
+    def _run(self) -> None:
+        """After a failure the queue is still drained, so that nobody waits for a frame buffer for ever."""
+        while (step := self._work.get()) is not None:
+            try:
+                step()
+            except BaseException as error:  # handed to the caller by the next _check
+                self._failure = self._failure or error
+
+    def _append(
+        self,
+        pack: OpenPack,
+        record: int,
+        kind: int,
+        encoded: Future[Encoded],
+        plain: int,
+        rows: int,
+        release: Callable[[], None] | None,
+    ) -> None:
+        try:
+            codec, stored = encoded.result()
+            if self._failure is not None:
+                return
+            check = layout.checksum(stored)
+            pack.writer.write(layout.record_header(kind, codec, len(stored), plain, rows, check))
+            at = pack.size + layout.RECORD_HEADER.size
+            pack.writer.write(stored)
+            pack.written[record] = (at, len(stored), plain, rows, kind, codec, 0, check)
+            pack.size = at + len(stored)
+        finally:
+            if release is not None:
+                release()
+
+    def _finish(self, pack: OpenPack) -> None:
+        if self._failure is not None:
+            return
+        zeros = layout.padding(pack.size)
+        ids = np.concatenate(pack.ids) if pack.ids else np.empty((0, 32), np.uint8)
+        places = np.concatenate(pack.places) if pack.places else np.empty(0, layout.PLACE)
+        records = np.array([pack.written[record] for record in range(pack.records)], layout.RECORD)
+        keys = layout.encode_keys([pack.keys[record] for record in sorted(pack.keys)])
+        parts = [zeros, *layout.footer(pack.name, pack.size + len(zeros), records, ids, places, keys)]
+        for part in parts:
+            pack.writer.write(part)
+        pack.writer.seal()
+        self._open.remove(pack)
+        size = pack.size + sum(len(part) for part in parts)
+        self.stored += size
+        self._on_sealed(SealedPack(pack.number, pack.name, size, len(ids)))

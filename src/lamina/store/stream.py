@@ -1,0 +1,139 @@
+"""Reading ahead: one thread fills a few buffers from a reader, several consumers work on each, then it is filled again."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lamina.content import Reader
+
+BODY = 2 << 20  # bytes a buffer; 1 to 8 MiB measure the same, and these few stay near the caches
+BUFFERS = 5
+LAG = 1  # buffers that consumers in other threads may still be working on while the next one is handed out
+
+
+@dataclass(slots=True)
+class Filled:
+    """`count` bytes at `start` of a buffer; `last` says that the stream ends here (count may be 0)."""
+
+    buffer: npt.NDArray[np.uint8]
+    start: int
+    count: int
+    last: bool
+
+    @property
+    def view(self) -> memoryview:
+        return memoryview(self.buffer)[self.start : self.start + self.count]
+
+
+class BufferPool:
+    """A fixed number of buffers with headroom before their body, used again for every blob of a session."""
+
+    def __init__(self, headroom: int) -> None:
+        self.headroom = headroom
+        self._free = [np.empty(headroom + BODY, np.uint8) for _ in range(BUFFERS)]
+
+    def read(self, reader: Reader, watch: Callable[[memoryview], None] | None = None) -> Iterator[Filled]:
+        """The reader's bytes, buffer by buffer, read ahead by a thread.
+
+        When a buffer is asked for, the one `LAG` before the last is filled again: consumers in other threads are to be done
+        with that one (`Consumer.wait(LAG)` after each `give` sees to it).
+
+        What the reader raises is raised here.  `watch` sees each buffer in the reading thread (progress, limits).
+        """
+        free: queue.SimpleQueue[npt.NDArray[np.uint8] | None] = queue.SimpleQueue()
+        full: queue.SimpleQueue[Filled | BaseException] = queue.SimpleQueue()
+        for buffer in self._free:
+            free.put(buffer)
+
+        def run() -> None:
+            try:
+                while (buffer := free.get()) is not None:
+                    filled = self._fill(reader, buffer)
+                    if watch is not None:
+                        watch(filled.view)
+                    full.put(filled)
+                    if filled.last:
+                        return
+            except BaseException as error:  # raised again by the consumer
+                full.put(error)
+
+        thread = threading.Thread(target=run, name="lamina-read", daemon=True)
+        thread.start()
+        out: deque[npt.NDArray[np.uint8]] = deque()
+        try:
+            while True:
+                item = full.get()
+                if isinstance(item, BaseException):
+                    raise item
+                out.append(item.buffer)
+                yield item
+                if item.last:
+                    return
+                if len(out) > LAG:
+                    free.put(out.popleft())
+        finally:
+            free.put(None)
+            thread.join()
+
+    def _fill(self, reader: Reader, buffer: npt.NDArray[np.uint8]) -> Filled:
+        view = memoryview(buffer)
+        at, end = self.headroom, self.headroom + BODY
+        while at < end:
+            count = reader.readinto(view[at:end])
+            if count == 0:
+                return Filled(buffer, self.headroom, at - self.headroom, True)
+            at += count
+        return Filled(buffer, self.headroom, BODY, False)
+
+
+class Consumer:
+    """A thread that is given buffers in order.
+
+    What `work` raises is raised by the next `give`, `wait` or `end`.
+    """
+
+    def __init__(self, name: str, work: Callable[[memoryview], object]) -> None:
+        self._work = work
+        self._queue: queue.SimpleQueue[memoryview | None] = queue.SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._given = 0
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def give(self, view: memoryview) -> None:
+        """Work on this buffer next."""
+        self._given += 1
+        self._queue.put(view)
+
+    def wait(self, behind: int = 0) -> None:
+        """Until all that was given is done, but for the last `behind`."""
+        while self._given > behind:
+            self._idle.acquire()
+            self._given -= 1
+        if self._failure is not None:
+            raise self._failure
+
+    def end(self) -> None:
+        """Stop the thread; again is harmless."""
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+
+    def _run(self) -> None:
+        while (view := self._queue.get()) is not None:
+            try:
+                if self._failure is None:
+                    self._work(view)
+            except BaseException as error:  # raised again by wait
+                self._failure = error
+            finally:
+                del view
+                self._idle.release()

@@ -1,0 +1,176 @@
+"""Everything that changes the catalog; a `Transaction` exists only within `Catalog.transaction()`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+
+from lamina.errors import LeaseLost
+from lamina.store import graph
+from lamina.store.database import Database
+from lamina.store.schema import BLOB, CONDEMNED, IMAGE, LIVE, PACK, REF, BlobRow, ImageRow, LeaseRow, RefRow
+
+
+def _places(columns: str) -> str:
+    return ", ".join("?" * len(columns.split(",")))
+
+
+_ADD_PACK = f"INSERT INTO packs ({PACK}) VALUES ({_places(PACK)})"
+_ADD_BLOB = f"INSERT INTO blobs ({BLOB}, text) VALUES ({_places(BLOB)}, ?) ON CONFLICT (digest) DO NOTHING"
+_ADD_IMAGE = f"""INSERT INTO images ({IMAGE}) VALUES ({_places(IMAGE)}) ON CONFLICT (manifest) DO UPDATE SET
+    config = excluded.config, created = excluded.created, os = excluded.os, architecture = excluded.architecture,
+    variant = excluded.variant, diff_ids = excluded.diff_ids, size = excluded.size, whole = excluded.whole"""
+_SET_REF = f"""INSERT INTO refs ({REF}, removed) VALUES ({_places(REF)}, ?) ON CONFLICT (name) DO UPDATE SET
+    digest = excluded.digest, media_type = excluded.media_type, size = excluded.size, seq = excluded.seq,
+    time = excluded.time, removed = excluded.removed
+    WHERE excluded.seq >= refs.seq"""
+
+
+class Transaction:
+    """The writes of one transaction.  Reads of the catalog by the same thread see them."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    # -- numbers ---------------------------------------------------------------------------------------------
+
+    def _count(self, key: str) -> int:
+        self._db.write("UPDATE meta SET value = value + 1 WHERE key = ?", (key,))
+        value: int = self._db.read("SELECT value FROM meta WHERE key = ?", (key,))[0][0]
+        return value
+
+    def next_seq(self) -> int:
+        """A sequence number, higher than any before."""
+        return self._count("sequence")
+
+    @cached_property
+    def seq(self) -> int:
+        """This transaction's own sequence number: its place among all transactions, which a number that was drawn
+        before it began does not tell.  Drawn at the first use."""
+        return self.next_seq()
+
+    def new_pack_number(self) -> int:
+        """A number for a pack, never given before."""
+        return self._count("pack_number")
+
+    def raise_seq(self, seq: int) -> None:
+        """See that later sequence numbers are higher than this one (a rebuild, from journals)."""
+        self._db.write("UPDATE meta SET value = ? WHERE key = 'sequence' AND value < ?", (seq, seq))
+
+    def set_checkpoint(self, seq: int) -> None:
+        """A journal that names every name has this number; lower ones cannot be committed any more."""
+        self._db.write("UPDATE meta SET value = ? WHERE key = 'checkpoint' AND value < ?", (seq, seq))
+        self._db.write("DELETE FROM refs WHERE removed = 1 AND seq <= ?", (seq,))
+
+    # -- leases ----------------------------------------------------------------------------------------------
+
+    def check_lease(self, lease: str) -> None:
+        """`LeaseLost` unless the lease still stands."""
+        if not self._db.read("SELECT 1 FROM leases WHERE id = ?", (lease,)):
+            raise LeaseLost("the lease of this session is gone", lease, "run the command again")
+
+    def add_lease(self, lease: str, kind: str) -> LeaseRow:
+        """A new lease that starts now, at this transaction's number."""
+        self._db.write("INSERT INTO leases (id, kind, start) VALUES (?, ?, ?)", (lease, kind, self.seq))
+        return LeaseRow(lease, kind, self.seq)
+
+    def remove_lease(self, lease: str) -> None:
+        """End a lease and its holds; one that is gone is fine."""
+        self._db.write("DELETE FROM holds WHERE lease = ?", (lease,))
+        self._db.write("DELETE FROM leases WHERE id = ?", (lease,))
+
+    def hold(self, lease: str, *digests: str) -> None:
+        """Keep blobs, and all that they lead to, for as long as the lease stands."""
+        self._db.write_many("INSERT INTO holds (lease, digest) VALUES (?, ?) ON CONFLICT (lease, digest) DO NOTHING",
+                            [(lease, digest) for digest in digests])
+
+    # -- packs -----------------------------------------------------------------------------------------------
+
+    def add_pack(self, number: int, name: str, size: int, chunks: int) -> None:
+        """A sealed pack of `size` bytes, live."""
+        self._db.write(_ADD_PACK, (number, name, size, chunks, LIVE, self.seq))
+
+    def packs_state(self, numbers: Iterable[int]) -> dict[int, str]:
+        """Their states; a pack that is gone is left out."""
+        found = {}
+        for number in set(numbers):
+            rows = self._db.read("SELECT state FROM packs WHERE number = ?", (number,))
+            if rows:
+                found[number] = rows[0][0]
+        return found
+
+    def touch_packs(self, numbers: Iterable[int]) -> None:
+        """This commit relies on these packs (those of them that are live)."""
+        self._db.write_many("UPDATE packs SET changed = ? WHERE number = ? AND state = ?",
+                            [(self.seq, number, LIVE) for number in set(numbers)])
+
+    def condemn_packs(self, numbers: Iterable[int]) -> int:
+        """Nothing may rely on these packs from now on; the number of now, which leases must have begun after
+        before the files may go."""
+        self._db.write_many("UPDATE packs SET changed = ?, state = ? WHERE number = ? AND state = ?",
+                            [(self.seq, CONDEMNED, number, LIVE) for number in set(numbers)])
+        return self.seq
+
+    def remove_packs(self, numbers: Iterable[int]) -> None:
+        """Forget packs."""
+        self._db.write_many("DELETE FROM packs WHERE number = ?", [(number,) for number in set(numbers)])
+
+    # -- blobs -----------------------------------------------------------------------------------------------
+
+    def add_blob(self, row: BlobRow) -> bool:
+        """Whether it was new: a row that is there stays as it is."""
+        return self._db.write(_ADD_BLOB, (*row[:11], int(row.made), row.text)) > 0
+
+    def move_blobs(self, places: Iterable[tuple[str, int, int]]) -> None:
+        """(digest, pack, record): where heads and documents lie after a collection."""
+        self._db.write_many("UPDATE blobs SET pack = ?, record = ? WHERE digest = ?",
+                            [(pack, record, digest) for digest, pack, record in places])
+
+    def remove_blobs(self, digests: Iterable[str]) -> None:
+        """Forget blobs, what they name, and the images that they are."""
+        keys = [(digest,) for digest in digests]
+        self._db.write_many("DELETE FROM blobs WHERE digest = ?", keys)
+        self._db.write_many("DELETE FROM edges WHERE parent = ?", keys)
+        self._db.write_many("DELETE FROM images WHERE manifest = ?", keys)
+
+    def add_edges(self, parent: str, children: Iterable[str]) -> None:
+        """What a manifest names.  Its own row comes first: edges are noted under its sha256 too."""
+        names = {parent}
+        names.update(row[0] for row in self._db.read("SELECT sha256 FROM blobs WHERE digest = ?", (parent,)))
+        self._db.write_many("INSERT INTO edges (parent, child) VALUES (?, ?) ON CONFLICT (parent, child) DO NOTHING",
+                            [(name, child) for child in children for name in sorted(names)])
+
+    def add_image(self, row: ImageRow) -> None:
+        """An image manifest; a row that is there is replaced (it may have become whole)."""
+        self._db.write(_ADD_IMAGE, (*row[:6], " ".join(row.diff_ids), row.size, int(row.whole)))
+
+    # -- names -----------------------------------------------------------------------------------------------
+
+    def set_ref(self, row: RefRow) -> RefRow | None:
+        """Let a name lead to a descriptor, unless a higher number has set or removed it; what it led to before."""
+        before = self._before(row.name, row.seq)
+        self._db.write(_SET_REF, (*row, 0))
+        return before
+
+    def remove_ref(self, name: str, seq: int) -> RefRow | None:
+        """Remove a name, unless a higher number has set it; what it led to before."""
+        before = self._before(name, seq)
+        self._db.write(_SET_REF, (name, "", "", 0, seq, 0, 1))
+        return before
+
+    def _before(self, name: str, seq: int) -> RefRow | None:
+        checkpoint = self._db.read("SELECT value FROM meta WHERE key = 'checkpoint'")[0][0]
+        if seq < checkpoint:
+            raise ValueError(f"sequence number {seq} is below the checkpoint {checkpoint}")
+        rows = self._db.read(f"SELECT {REF} FROM refs WHERE name = ? AND removed = 0", (name,))
+        return RefRow(*rows[0]) if rows else None
+
+    # -- reach -----------------------------------------------------------------------------------------------
+
+    def unreachable(self) -> set[str]:
+        """Digests of the blobs that no name and no hold leads to."""
+        return graph.unreachable(self._db)
+
+    def reachable_from(self, digests: Iterable[str]) -> set[str]:
+        """The digests themselves and all that they lead to, there or not."""
+        return graph.reachable_from(self._db, digests)
