@@ -41,7 +41,7 @@ def reference(data: bytes, small: int, average: int, large: int) -> list[int]:
 
 def check(data: bytes, sizes: tuple[int, int, int] = SIZES) -> npt.NDArray[np.int64]:
     lengths = Cutter(*sizes).cut(data)
-    assert lengths.dtype == np.int64
+    assert lengths.dtype == np.dtype(np.int64)
     assert lengths.tolist() == reference(data, *sizes)
     return lengths
 
@@ -99,9 +99,7 @@ def test_a_cut_at_every_distance() -> None:
         check(bytes(place) + window + bytes(600 - place))
 
 
-@pytest.mark.parametrize(
-    "sizes", [(64, 64, 64), (64, 64, 1000), (65, 128, 129), (100, 256, 256), (256, 256, 8192)], ids=str
-)
+@pytest.mark.parametrize("sizes", [(64, 64, 64), (64, 64, 1000), (65, 128, 129), (100, 256, 256), (256, 256, 8192)], ids=str)
 def test_other_sizes(sizes: tuple[int, int, int]) -> None:
     check(generated(6000), sizes)
 
@@ -139,7 +137,7 @@ def test_many_files_are_cut_as_each_alone() -> None:
     lengths = np.array([64, 9000, 0, 1, 0, 65, 18_000], np.int64)
     cutter = Cutter(*SIZES)
     rows, sizes = cutter.cut_many(data, offsets, lengths)
-    assert (rows.dtype, sizes.dtype) == (np.uint32, np.int64)
+    assert [rows.dtype, sizes.dtype] == [np.dtype(np.uint32), np.dtype(np.int64)]
     expected = [
         (row, size)
         for row, (at, n) in enumerate(zip(offsets, lengths, strict=True))
@@ -152,12 +150,9 @@ def test_nothing_gives_nothing() -> None:
     none = np.empty(0, np.int64)
     assert Cutter().cut(b"").size == 0
     assert [column.size for column in Cutter().cut_many(b"", none, none)] == [0, 0]
-    assert [column.size for column in Cutter().cut_many(b"", none + 0, none)] == [0, 0]
 
 
-@pytest.mark.parametrize(
-    ("offset", "length"), [(-1, 1), (0, -1), (0, 11), (10, 1), (11, 0), (2**63 - 1, 1), (1, 2**63 - 1)]
-)
+@pytest.mark.parametrize(("offset", "length"), [(-1, 1), (0, -1), (0, 11), (10, 1), (11, 0), (2**63 - 1, 1), (1, 2**63 - 1)])
 def test_files_outside_the_buffer(offset: int, length: int) -> None:
     with pytest.raises(ValueError, match="outside the 10 bytes"):
         Cutter().cut_many(bytes(10), np.array([0, offset], np.int64), np.array([1, length], np.int64))

@@ -68,7 +68,7 @@ def test_a_path_that_nothing_has_is_refused() -> None:
 
 def test_a_path_that_the_machine_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     missing = next(name for name in cpu.FEATURES if name not in cpu.features())
-    monkeypatch.setitem(cpu.KERNELS, "imagined", (missing,))  # type: ignore[index]
+    monkeypatch.setitem(cpu.KERNELS, "imagined", (missing,))
     before = cpu.selected()
     with pytest.raises(ValueError, match="lacks"):
         cpu.force(missing)

@@ -106,7 +106,7 @@ WRITTEN = {
     "gnu oldgnu": gnu_tar(long_tree, "--format=oldgnu"),
     "gnu gnu": gnu_tar(long_tree, "--format=gnu"),
     "gnu pax": gnu_tar(long_tree, "--format=pax"),
-    "gnu incremental": gnu_tar(tree, "--format=gnu", "--listed-incremental=/dev/null"),
+    "gnu incremental": gnu_tar(tree, "--format=gnu", "--incremental"),
     "gnu sparse": gnu_tar(sparse_tree, "--sparse", "--format=gnu"),
     "gnu sparse 0.0": gnu_tar(sparse_tree, "--sparse", "--format=pax", "--sparse-version=0.0"),
     "gnu sparse 0.1": gnu_tar(sparse_tree, "--sparse", "--format=pax", "--sparse-version=0.1"),
@@ -177,7 +177,8 @@ def check_sparse_pieces(raw: bytes) -> None:
 def test_archives_of_gnu_tar_and_python(how: str, tmp_path: Path) -> None:
     WRITTEN[how](tmp_path)
     raw = (tmp_path / "a.tar").read_bytes()
-    agree_with_tarfile(raw)
+    if how != "gnu incremental":  # tarfile takes its times for a prefix of the name
+        agree_with_tarfile(raw)
     agree_with_gnu(tmp_path / "a.tar", raw)
     check_sparse_pieces(raw)
     if "sparse" in how:
@@ -270,6 +271,9 @@ DISAGREEMENTS = {
     "a fifo with a size has no data":
         Case(header(type=b"6", size=600, name=b"p") + AFTER, [(b"p", 600), NEXT_ROW],
              gnu=[(b"p", 600)], bsdtar=[(b"p", 0), NEXT_ROW]),
+    "a GNU header has times where ustar has a prefix":
+        Case(header(magic=GNU, atime=0o1234, name=b"own") + AFTER, [(b"own", 0), NEXT_ROW],
+             tarfile=[(b"00000001234/own", 0), NEXT_ROW]),
     "archives in a row (Go stops; the scanner goes on, as GNU tar -i does)":
         Case(OWN + END + AFTER, [OWN_ROW, NEXT_ROW], tarfile=[OWN_ROW], gnu=[OWN_ROW], bsdtar=[OWN_ROW]),
     "a negative size is not tar":
@@ -293,8 +297,7 @@ DISAGREEMENTS = {
              gnu=[(b"m--Continued at byte 0--", 3), NEXT_ROW]),
     "an unknown type has data":
         Case(member(DATA, type=b"Z", name=b"u") + AFTER, [(b"u", 600), NEXT_ROW],
-             gnu=["u unknown file type \u2018Z\u2019".encode(), 600] and
-             [("u unknown file type \u2018Z\u2019".encode(), 600), NEXT_ROW]),
+             gnu=[("u unknown file type \u2018Z\u2019".encode(), 600), NEXT_ROW]),
     # and where all agree
     "a contiguous file": Case(member(b"abc", type=b"7", name=b"own") + AFTER, [OWN_ROW, NEXT_ROW]),
     "an old directory": Case(header(type=b"\0", magic=V7, name=b"d/") + AFTER, [(b"d/", 0), NEXT_ROW]),
@@ -319,7 +322,7 @@ def test_the_others_do_as_the_table_says(name: str, tmp_path: Path) -> None:
     case = DISAGREEMENTS[name]
     path = tmp_path / "a.tar"
     path.write_bytes(case.raw)
-    python = [(slashed(info) if info.type != b"0" else info.name.encode(), info.size) for info in by_tarfile(case.raw)]
+    python = [(slashed(info), info.size) for info in by_tarfile(case.raw)]
     assert python == (case.go if case.tarfile is None else case.tarfile)
     assert [line[1] for line in by_gnu(path)] == (case.go if case.gnu is None else case.gnu)
     assert by_bsdtar(path) == (case.go if case.bsdtar is None else case.bsdtar)

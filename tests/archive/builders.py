@@ -275,7 +275,7 @@ class MemoryIntake(MemoryTarget):
     def intake(self, reader: Reader, *, plain: bool, expect: Digest | None = None) -> Taken:
         head, reader = peek(reader)
         kind = sniff(head) if plain else ""
-        data = read_all(InflatingReader(reader, kind) if kind else reader, 1 << 30)
+        data = read_all(InflatingReader(reader, kind) if kind else reader, 1 << 40)
         digest = Digest.of(data, expect.algorithm if expect else "sha256")
         if expect is not None and digest != expect:
             raise DigestMismatch(f"blob has digest {digest}", expect)

@@ -32,7 +32,7 @@ from archive.builders import (
     write_directory,
 )
 
-from lamina.archive import ArchiveSource, open_source
+from lamina.archive import open_source
 from lamina.content.copy import copy_graph
 from lamina.digest import Digest
 from lamina.errors import (
@@ -45,8 +45,7 @@ from lamina.errors import (
     StorageError,
 )
 
-# Opens the bytes of an archive, from a file or as a stream.
-Opener = Callable[[bytes], ArchiveSource]
+Kinds = type[LaminaError] | tuple[type[LaminaError], ...]
 
 
 @pytest.fixture(params=["file", "stream", "gzip"])
@@ -82,7 +81,7 @@ class Unseekable(io.RawIOBase):
         return self._data.readinto(buffer)
 
 
-def refused(load: Callable[[bytes], None], data: bytes, match: str, kind: type[LaminaError]) -> None:
+def refused(load: Callable[[bytes], None], data: bytes, match: str, kind: Kinds) -> None:
     with pytest.raises(kind, match=match) as caught:
         load(data)
     assert "\n" not in str(caught.value)
@@ -121,9 +120,10 @@ def test_cut_off_anywhere(shape: str, load: Callable[[bytes], None]) -> None:
             cuts |= {at + 512 + size, at + 512 + size + (-size % 512) - 1}
         cuts.add(at)
         at += 512 + size + -size % 512
-    last = members[-1]
-    enough = at if last.data and last.name not in ("repositories",) else at - 512 - len(last.data)
-    for cut in sorted(cuts):
+    # Names apart, a layout is whole without docker's documents; nobody needs `repositories`.
+    enough = len(tar([one for one in members if one.name != "repositories"], end=False))
+    whole_already = len(tar(members[:-2], end=False)) if shape == "docker_25" else -1
+    for cut in sorted(cuts - {whole_already}):
         if cut < enough:
             with pytest.raises((InvalidContent, NotFound)):
                 load(whole[:cut])
@@ -271,7 +271,7 @@ def test_a_fifo_in_a_layout_is_not_waited_for(tmp_path: Path) -> None:
     (b'[{"Config":"c","RepoTags":"one:1"}]', "RepoTags is not an array"),
     (b'[{"Config":"c","Config":"d"}]', "given twice"), (b"[" * 100_000, "deep"), (b"[" * 60 + b"]" * 60, "object"),
     (b'[{"Config":"nothing.json","Layers":[]}]', "'nothing.json' is named but not there"),
-    (b'[{"Config":"a\\u0000b","Layers":[]}]', r"'a\\\\x00b' is named but not there"),
+    (b'[{"Config":"a\\u0000b","Layers":[]}]', r"'a\\x00b' is named but not there"),
     (b'[{"Config":"../c.json","Layers":[]}]', "out of the archive"),
     (b'[{"Config":"/etc/passwd","Layers":[]}]', "out of the archive"),
     (b'[{"Config":"\\ud800","Layers":[]}]', "UTF-8"),
@@ -281,7 +281,7 @@ def test_a_fifo_in_a_layout_is_not_waited_for(tmp_path: Path) -> None:
     (b'[{"Config":"c","Layers":[' + b",".join([b'"l"'] * 5000) + b"]}]", "5000 elements"),
 ])
 def test_manifest_json(manifest: bytes, match: str, load: Callable[[bytes], None]) -> None:
-    refused(load, with_manifest(docker_20(ONE), manifest), match, InvalidContent)
+    refused(load, with_manifest(docker_20(ONE), manifest), match, (InvalidContent, LimitExceeded))
 
 
 def test_a_huge_manifest_json(load: Callable[[bytes], None]) -> None:
@@ -373,7 +373,7 @@ def oci_with(**members: bytes) -> bytes:
     (b'{"manifests":[{"mediaType":"x","digest":"sha256:../../etc/passwd","size":2}]}', "digest"),
 ])
 def test_index_json(index: bytes, match: str, load: Callable[[bytes], None]) -> None:
-    refused(load, oci_with(index=index), match, InvalidContent)
+    refused(load, oci_with(index=index), match, (InvalidContent, LimitExceeded))
 
 
 @pytest.mark.parametrize(("layout", "match"), [
@@ -459,13 +459,13 @@ def test_documents_of_a_stream_beyond_what_is_kept(monkeypatch: pytest.MonkeyPat
 
 def test_memory_of_many_members(tmp_path: Path) -> None:
     block = tar([Member("a" * 90)], end=False)
-    (tmp_path / "many.tar").write_bytes(block * 20_000 + tar(docker_20(ONE)))
+    (tmp_path / "many.tar").write_bytes(block * 5_000 + tar(docker_20(ONE)))
     tracemalloc.start()
     with open_source(tmp_path / "many.tar") as source:
         source.complete()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 8 << 20
+    assert peak < 4 << 20
 
 
 def test_a_failing_read_is_told(tmp_path: Path) -> None:

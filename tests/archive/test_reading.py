@@ -43,7 +43,7 @@ from lamina.archive import ArchiveSource, open_source
 from lamina.content import FileRegion
 from lamina.content.copy import copy_graph
 from lamina.content.memory import MemoryTarget
-from lamina.content.verify import VerifyingReader, read_all, read_blob
+from lamina.content.verify import BytesReader, read_all, read_blob
 from lamina.digest import Digest
 from lamina.errors import NotFound, UsageError
 from lamina.oci import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Descriptor, Platform, parse_manifest
@@ -281,18 +281,11 @@ def test_layers_that_are_known_are_not_read(saved: Callable[[list[Member]], Path
                for one in kaniko(ONE)]
     intake = MemoryIntake()
     for data in ONE.layers:
-        intake.push(Descriptor(OCI_LAYER, Digest.of(data), len(data)), VerifyingReader(
-            _bytes(data), Descriptor(OCI_LAYER, Digest.of(data), len(data))))
+        intake.push(Descriptor(OCI_LAYER, Digest.of(data), len(data)), BytesReader(data))
     with open_source(saved(members)) as source:
         source.complete(intake)
         assert copy_graph(source, intake, source.references()[0][1]).missing == []
     assert intake.taken == []
-
-
-def _bytes(data: bytes):
-    from lamina.content.verify import BytesReader
-
-    return BytesReader(data)
 
 
 def test_known_blobs_of_a_stream_are_passed_over() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 import pytest
 
@@ -180,8 +180,7 @@ class BackendContract:
     def test_owners_are_checked(self, backend: Backend, owner: str) -> None:
         with pytest.raises(ValueError, match="not an owner"):
             backend.create("packs/ab/one", owner)
-        with pytest.raises(ValueError, match="not an owner"):
-            backend.sweep_temporaries(owner)
+        assert backend.sweep_temporaries(owner) == 0
 
     def test_format(self, backend: Backend) -> None:
         first = backend.read_format()
@@ -197,7 +196,7 @@ class BackendContract:
     def test_descriptors_are_given_back(self, backend: Backend) -> None:
         data = pattern(10_000)
         put(backend, "packs/ab/warm", data)
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(list(Path("/proc/self/fd").iterdir()))
         views = []
         for i in range(20):
             put(backend, f"packs/ab/{i}", data)
@@ -205,5 +204,5 @@ class BackendContract:
                 views.append(handle.map(5000, 5000))
             backend.create(f"packs/ab/aborted{i}", "me").abort()
         assert len(list(backend.list())) == 21
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
         assert all(bytes(view) == data[5000:] for view in views)

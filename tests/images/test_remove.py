@@ -107,20 +107,21 @@ def test_a_parent_loses_its_name_and_stays_and_goes_with_its_child() -> None:
     removal.remove("base")
     assert removal.events == [("Untagged", "base:latest")]
     assert [root.digest for root in removal.kept] == [base.manifest]
-    assert removal.roots() == (set(), {base.manifest, child.manifest})
+    assert removal.leaving() == []
     removal.remove("child")
     assert removal.events[1:] == [
         ("Untagged", "child:latest"), deleted(child), *chains(child, 1), deleted(base), *chains(base, 0)]
+    assert removal.leaving() == ["docker.io/library/base:latest", "docker.io/library/child:latest"]
 
 
 def test_no_prune_leaves_untagged_parents() -> None:
     world = World()
-    base = world.image("base", "a")
+    world.image("base", "a")
     child = world.image("child", "ab", "child")
     removal = Removal(world.view())
     removal.remove("child", prune=False)
     assert removal.events == [("Untagged", "child:latest"), deleted(child), *chains(child, 1)]
-    assert removal.roots() == ({child.manifest}, {base.manifest})
+    assert removal.leaving() == ["docker.io/library/child:latest"]
 
 
 def test_a_tagged_parent_and_one_with_other_children_stay() -> None:
@@ -163,14 +164,14 @@ def test_an_index_goes_whole(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_prune_takes_the_dangling() -> None:
     world = World()
-    world.image("named", "a", "x")
+    world.image("named", "az", "x")
     lone = world.image("lone", "bc")
     world.image("middle", "a")
     removal = Removal(world.view())
     for image_id in removal.view.entries:
         removal.prune(image_id, every=False)
     assert [event for event in removal.events if event[1].startswith(lone.id)] == [deleted(lone)]
-    assert lone.manifest in removal.roots()[0]
+    assert removal.leaving() == [f"@{lone.manifest}"]
     assert not any(kind == "Untagged" for kind, _ in removal.events)
 
 
@@ -182,7 +183,7 @@ def test_prune_all_takes_the_named_too() -> None:
     for image_id in removal.view.entries:
         removal.prune(image_id, every=True)
     assert sorted(text for kind, text in removal.events if kind == "Untagged") == ["x:1", "x:2", "y:latest"]
-    assert removal.roots()[1] == set()
+    assert len(removal.leaving()) == 3
 
 
 def test_errors_are_lines_for_users() -> None:

@@ -46,6 +46,9 @@ cdef extern from "tarscan_xattr.h" nogil:
 cdef enum:      # states; those up to MAP take whole blocks, the others runs of `left` bytes
     HEADER, PAIRS, MAP, EXTENSION, INLINE, CONTENT, PADDING, REST
 
+cdef enum:      # whether the scanner takes bytes
+    OPEN, CLOSED, BUSY
+
 cdef enum:      # columns of variable length
     PATH, LINK, UNAME, GNAME, XATTRS, SPARSE, COLUMNS
 
@@ -109,10 +112,10 @@ cdef class TarScanner:
         try:
             if view.len > FEED_LIMIT:
                 raise ValueError(f"feed at most {FEED_LIMIT} bytes at once")
-            self.closed = 1     # no second thread while this one is without the GIL
+            self.closed = BUSY      # no second thread while this one is without the GIL
             with nogil:
                 self.scan(<const uint8_t*>view.buf, <size_t>view.len)
-            self.closed = 0
+            self.closed = OPEN
         finally:
             PyBuffer_Release(&view)
         return self._spans()
@@ -128,6 +131,8 @@ cdef class TarScanner:
             raise ValueError("skip is for content that is left")
 
     def take_entries(self):
+        if self.closed == BUSY:
+            self._usable()
         if not self.row_n:
             return None
         columns = self._fixed_columns()
@@ -247,7 +252,7 @@ cdef class TarScanner:
         self.span_n = 0
         self.carry_n = n
         memcpy(self.carry, self.block, n)
-        self.closed = 1
+        self.closed = CLOSED
         self.block_n = 0
         if n:
             if not ts_is_zero(self.carry, n):
@@ -432,6 +437,8 @@ cdef class TarScanner:
             return 0
         self.map.bytes = OLD_GNU_BYTES
         if more:
+            if self.chain < 0:
+                self.chain = self.place
             self.state = PAIRS
             return 1
         return self._mapped()

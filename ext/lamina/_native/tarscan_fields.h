@@ -7,6 +7,7 @@
 #ifndef LAMINA_TARSCAN_FIELDS_H
 #define LAMINA_TARSCAN_FIELDS_H
 
+#include <endian.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -42,7 +43,7 @@ static inline ts_str ts_text(const uint8_t *p, size_t n) {
 }
 
 /* Octal digits between any spaces and NULs; an empty field is 0. Fields have at most 12 bytes: 36 bits. */
-static inline int ts_octal(const uint8_t *p, size_t n, int64_t *out) {
+static inline int ts_octal_any(const uint8_t *p, size_t n, int64_t *out) {
     const uint8_t *end = p + n;
     int64_t x = 0;
     while (p < end && (*p == ' ' || *p == 0)) p++;
@@ -53,6 +54,31 @@ static inline int ts_octal(const uint8_t *p, size_t n, int64_t *out) {
     }
     *out = x;
     return 0;
+}
+
+/* Seven octal digits and a NUL, all at once: neighbours join to fields of 6, then 12, then 24 bits. */
+static inline int ts_octal_7(const uint8_t *p, int64_t *out) {
+    uint64_t w;
+    memcpy(&w, p, 8);
+    w = le64toh(w);
+    if ((w & 0xfff8f8f8f8f8f8f8u) != 0x0030303030303030u) return -1;
+    w = (w & 0x0007070707070707u) << 8;
+    w = ((w << 3) + (w >> 8)) & 0x003f003f003f003fu;
+    w = ((w << 6) + (w >> 16)) & 0x00000fff00000fffu;
+    *out = (int64_t)(((w << 12) + (w >> 32)) & 0xffffffu);
+    return 0;
+}
+
+/* The same for any field; the usual shapes, digits up to a last NUL, take a third of the loop's time. */
+static inline int ts_octal(const uint8_t *p, size_t n, int64_t *out) {
+    if (n == 8 && !ts_octal_7(p, out)) return 0;
+    if (n == 12 && !ts_octal_7(p + 4, out)) {
+        int64_t high;
+        if (ts_octal_any(p, 4, &high) || memchr(p, ' ', 4) || memchr(p, 0, 4)) return ts_octal_any(p, n, out);
+        *out |= high << 21;
+        return 0;
+    }
+    return ts_octal_any(p, n, out);
 }
 
 /* Octal, or base 256 (two's complement, big-endian, first bit set as the mark) that fits 64 bits. */

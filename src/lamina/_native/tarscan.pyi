@@ -20,11 +20,11 @@ SCHILY.xattr.
 What is not tar is content from the block (or, after bad PAX records, the byte) where that shows, whatever the buffers.
 """
 
-from collections.abc import Buffer
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import Buffer
 
 MAX_FEED: int
 """The largest buffer that one `feed` takes, in bytes (512 MiB)."""

@@ -152,7 +152,9 @@ class DockerArchive:
             self._blobs[diff_id] = lambda: self._fetch_taken(taken)
             return taken.size
         self._blobs[diff_id] = lambda: self._open_plain(path)
-        known = intake.known(diff_id) if intake else None
+        # The layer of another diff id: a stream's layers are all known by now, in whatever order they are named.
+        swapped = taken is not None and taken.digest in self._layers
+        known = intake.known(diff_id) if intake and not swapped else None
         if known is not None:
             return known.size
         if taken is not None and not path.startswith("blobs/"):

@@ -8,7 +8,6 @@ from lamina.errors import NotFound
 from lamina.oci import parse_manifest
 
 if TYPE_CHECKING:
-    from lamina.images.remove import Removal
     from lamina.images.view import Image
     from lamina.store import BlobStore
 
@@ -28,10 +27,3 @@ def layer_sizes(store: BlobStore, image: Image) -> list[int]:
             raise NotFound("a layer of the image is missing", digest, "run 'lamina verify'")
         sizes.append(row.file_bytes or 0)
     return sizes
-
-
-def leaving(store: BlobStore, removal: Removal) -> set[str]:
-    """The manifests and blobs that nothing leads to any more once a removal is done."""
-    gone, staying = removal.roots()
-    catalog = store.catalog
-    return catalog.reachable_from(gone) - catalog.reachable_from(staying)

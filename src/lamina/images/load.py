@@ -15,11 +15,12 @@ from lamina.images.tagging import Tagger
 from lamina.images.view import Root
 from lamina.oci import Descriptor, Platform
 from lamina.reference import Reference
-from lamina.store import BlobStore, Session
+from lamina.store import BlobStore
 
 if TYPE_CHECKING:
     from lamina.content.progress import Progress
-    from lamina.store import SessionStats
+    from lamina.store.session import Session
+    from lamina.store.stats import SessionStats
 
 _MADE_IN = "docker-archive"
 

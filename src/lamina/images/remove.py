@@ -81,11 +81,10 @@ class Removal:
         elif not entry.names and not self._children.get(image_id):
             self._delete(entry, force=False, prune=True, quiet=True)
 
-    def roots(self) -> tuple[set[str], set[str]]:
-        """The digests of roots that go, and of those that stay."""
-        before = {root.digest for root in self.view.roots.values()}
-        after = {root.digest for entry in self._entries.values() for root in entry.roots}
-        return before - after, after
+    def leaving(self) -> list[str]:
+        """The names, of those taken away, to whose manifests nothing leads any more."""
+        staying = {root.digest for entry in self._entries.values() for root in entry.roots}
+        return [root.name for root in self.gone if root.digest not in staying]
 
     def _remove_name(self, entry: Entry, root: Root, *, force: bool, prune: bool) -> None:
         self._untag(entry, root)
@@ -132,7 +131,8 @@ class Removal:
             self._keep(entry)
             return
         self._untag_all(entry)
-        self.gone += entry.nameless
+        self.gone += [root for root in entry.nameless if root not in self.kept]
+        self.kept = [root for root in self.kept if root not in entry.nameless]
         del self._entries[image.id]
         for one in self._left(entry):
             self.events.append((DELETED, one.id))

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from lamina.images.save import SaveResult
     from lamina.images.tree import TreeNode
     from lamina.images.usage import DiskUsage, VerifyResult
-    from lamina.store import BlobStore, Collected
+    from lamina.store import BlobStore
+    from lamina.store.collect import Collected
 
 # Commands that only look import neither numpy nor the compressors (0.12 s): what needs them is imported where it is
 # called.
@@ -185,10 +186,8 @@ class ImageStore:
                       if not row.name.startswith(NAMELESS))
 
     def _figure(self, removal: Removal, result: RemoveResult) -> None:
-        from lamina.images.layers import leaving
-
-        if digests := leaving(self.blobs, removal):
-            figures = self.blobs.reclaimable(digests)
+        if names := removal.leaving():
+            figures = self.blobs.reclaimable(names)
             result.frame_bytes, result.dead_bytes = figures.frame_bytes, figures.dead_bytes
 
     def _apply(self, removal: Removal) -> None:

@@ -10,7 +10,8 @@ from lamina.images.records import descriptor_of, ref_of, refs_to, root_image_id
 from lamina.images.view import Root
 from lamina.oci import Descriptor
 from lamina.reference import Reference
-from lamina.store import BlobStore, Session
+from lamina.store import BlobStore
+from lamina.store.session import Session
 
 
 class Tagger:

@@ -53,11 +53,14 @@ def grow(view: View, sizes: Callable[[Image], list[int]], new_bytes: NewBytes) -
 
 
 def grow_from(store: BlobStore) -> list[TreeNode]:
-    """The tree of a store; `new_bytes` by streaming over the recipes of each layer once."""
-    news = store.new_bytes
+    """The tree of a store; `new_bytes` by streaming over the recipe of each layer."""
+    from lamina.images.newbytes import NewBytes
 
-    def new_bytes(image: Image, below: int) -> int:
-        layers = layer_digests(store, image)
-        return news(layers[below:], beside=layers[:below])
+    with store.reading() as reading:
+        news = NewBytes(store, reading)
 
-    return grow(read_view(store), lambda image: layer_sizes(store, image), new_bytes)
+        def new_bytes(image: Image, below: int) -> int:
+            layers = layer_digests(store, image)
+            return news.count(layers[below:], layers[:below])
+
+        return grow(read_view(store), lambda image: layer_sizes(store, image), new_bytes)

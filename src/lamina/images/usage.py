@@ -14,7 +14,8 @@ from lamina.images.view import Entry, View
 
 if TYPE_CHECKING:
     from lamina.content.progress import Progress
-    from lamina.store import BlobStore, Usage
+    from lamina.store import BlobStore
+    from lamina.store.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class ImageUsage:
 
 @dataclass(frozen=True, slots=True)
 class DiskUsage:
-    """The store as a whole (see `lamina.store.Usage`), and each image, the newest first."""
+    """The store as a whole (see `lamina.store.usage.Usage`), and each image, the newest first."""
 
     total: Usage
     images: list[ImageUsage]
@@ -75,8 +76,7 @@ def verify(store: BlobStore, words: Sequence[str] = (), progress: Progress | Non
     digests = None
     if words:
         found = [find(view, word) for word in words]
-        digests = store.catalog.reachable_from(
-            one.root.digest if one.named and one.root else one.image.manifest for one in found)
+        digests = [one.root.digest if one.named and one.root else one.image.manifest for one in found]
     checked = store.verify(digests, progress)
     owners = _owners(store, view) if checked.problems else {}
     problems = [

@@ -18,7 +18,6 @@ from lamina.oci import ImageConfig, Platform, matches, parse_config
 from lamina.platforms import serving
 from lamina.reference import Reference
 
-
 _STEP = ("created", "created_by", "author", "comment", "empty_layer")
 
 

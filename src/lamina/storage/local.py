@@ -202,9 +202,9 @@ class LocalBackend:
         return found
 
     def sweep_temporaries(self, owner: str) -> int:
-        mine = [each for each in self.temporaries() if each.owner == check_owner(owner)]
+        mine = [each for each in self.temporaries() if each.owner == owner]
         for each in mine:
-            path = self._tmp / f"{each.owner}.{each.name}"
+            path = self._tmp / (f"{each.owner}.{each.name}" if each.name else each.owner)
             with storage_errors("remove a temporary file", path):
                 path.unlink(missing_ok=True)
         return len(mine)

@@ -215,6 +215,12 @@ class BlobStore:
 
         return usage(self)
 
+    def new_bytes(self, digests: Iterable[str], *, beside: Iterable[str]) -> int:
+        """Plain bytes of the chunks that these blobs have and those beside them have not."""
+        from lamina.store.usage import new_bytes
+
+        return new_bytes(self, digests, beside)
+
     def reclaimable(self, names: Iterable[str]) -> Reclaimable:
         """What removing these names would free."""
         from lamina.store.usage import reclaimable

@@ -23,7 +23,8 @@ nothing of places. The bare columns leave 17.6; paths as they stand would add 2.
 from __future__ import annotations
 
 import struct
-from typing import NoReturn
+from collections.abc import Iterable
+from typing import NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,7 @@ _LARGE = ("uid", "gid", "mtime")
 _PLANES = 4
 _TEXTS = ("path", "link", "uname", "gname", "xattrs", "sparse")
 _BYTES_PER_MEMBER = 1 + 4 * len(_SMALL) + 8 * len(_LARGE) + 8 * _PLANES + 1 + 4 * len(_TEXTS)
+_Number = TypeVar("_Number", np.uint8, np.uint32, np.int64, np.uint64)
 
 
 def encode_block(entries: EntryColumns) -> bytes:
@@ -47,7 +49,7 @@ def encode_block(entries: EntryColumns) -> bytes:
     """
     n = len(entries.kind)
     prefix, rest = front_code(entries.path.starts, entries.path.data)
-    texts = [rest, *(column.data for column in (entries.link, entries.uname, entries.gname, entries.xattrs, entries.sparse))]
+    texts = [rest, *(getattr(entries, name).data for name in _TEXTS[1:])]
     parts = [
         _HEAD.pack(VERSION, n, *map(len, texts)),
         entries.kind.tobytes(),
@@ -76,11 +78,11 @@ def decode_block(block: bytes) -> EntryColumns:
     if len(block) != _size(n, sizes):
         _damaged("an entry block has not the length that it states")
     reader = _Reader(block, n)
-    kind = reader.numbers("u1")
-    mode, mtime_ns, devmajor, devminor = (reader.numbers("<u4") for _ in _SMALL)
-    uid, gid, mtime = (reader.numbers("<i8") for _ in _LARGE)
-    size, stored, offset, header = _places(*(reader.planes("<u8") for _ in range(_PLANES)))
-    path = front_decode(reader.numbers("u1"), reader.planes("<u4"), reader.take(sizes[0]))
+    kind = reader.numbers(np.uint8)
+    mode, mtime_ns, devmajor, devminor = (reader.numbers(np.uint32) for _ in _SMALL)
+    uid, gid, mtime = (reader.numbers(np.int64) for _ in _LARGE)
+    size, stored, offset, header = _places(*(reader.planes(np.uint64) for _ in range(_PLANES)))
+    path = front_decode(reader.numbers(np.uint8), reader.planes(np.uint32), reader.take(sizes[0]))
     if path is None:
         _damaged("an entry block has paths that do not fit together")
     texts = [reader.text(size) for size in sizes[1:]]
@@ -89,9 +91,9 @@ def decode_block(block: bytes) -> EntryColumns:
     )
 
 
-def _size(n: int, texts: object) -> int:
+def _size(n: int, texts: Iterable[int]) -> int:
     """Bytes of a block of n members whose texts have these lengths."""
-    return _HEAD.size + _BYTES_PER_MEMBER * n + sum(texts)  # type: ignore[call-overload, no-any-return]
+    return _HEAD.size + _BYTES_PER_MEMBER * n + sum(texts)
 
 
 def _differences(entries: EntryColumns) -> list[NDArray[np.uint64]]:
@@ -105,9 +107,10 @@ def _differences(entries: EntryColumns) -> list[NDArray[np.uint64]]:
     return [stored, size - stored, gap, follows]
 
 
-def _places(*columns: NDArray[np.uint64]) -> list[NDArray[np.int64]]:
+def _places(
+    stored: NDArray[np.uint64], beyond: NDArray[np.uint64], gap: NDArray[np.uint64], follows: NDArray[np.uint64]
+) -> list[NDArray[np.int64]]:
     """Size, stored, offset and header out of what `_differences` made of them."""
-    stored, beyond, gap, follows = columns
     steps = follows.copy()
     steps[1:] += _extent(gap, stored)[:-1]
     header = np.cumsum(steps, dtype=np.uint64)
@@ -137,19 +140,20 @@ class _Reader:
         taken, self._rest = self._rest[:size], self._rest[size:]
         return taken
 
-    def numbers(self, kind: str) -> NDArray[np.generic]:
+    def numbers(self, kind: type[_Number]) -> NDArray[_Number]:
         dtype = np.dtype(kind)
-        return np.frombuffer(self.take(self._n * dtype.itemsize), dtype).astype(dtype.newbyteorder("="))
+        column = np.frombuffer(self.take(self._n * dtype.itemsize), dtype.newbyteorder("<"))
+        return column.astype(dtype)
 
-    def planes(self, kind: str) -> NDArray[np.generic]:
+    def planes(self, kind: type[_Number]) -> NDArray[_Number]:
         dtype = np.dtype(kind)
         planes = np.frombuffer(self.take(self._n * dtype.itemsize), np.uint8).reshape(dtype.itemsize, self._n)
-        column = np.ascontiguousarray(planes.T).view(dtype).reshape(self._n)
-        return column.astype(dtype.newbyteorder("="))
+        column = np.ascontiguousarray(planes.T).view(dtype.newbyteorder("<")).reshape(self._n)
+        return column.astype(dtype)
 
     def text(self, size: int) -> Column:
         starts = np.zeros(self._n + 1, np.uint64)
-        np.cumsum(self.planes("<u4"), dtype=np.uint64, out=starts[1:])
+        np.cumsum(self.planes(np.uint32), dtype=np.uint64, out=starts[1:])
         if starts[-1] != size:
             _damaged("an entry block has a text of another length than its parts")
         return Column(starts.astype(np.uint32), bytes(self.take(size)))

@@ -17,6 +17,7 @@ from blake3 import blake3
 
 from lamina._native.blake3many import hash_many
 from lamina._native.cdc import Cutter
+from lamina._native.chunkindex import NONE
 from lamina._native.split import Splitter
 from lamina._native.tarscan import EntryColumns, TarScanner
 from lamina.content import Reader
@@ -24,7 +25,7 @@ from lamina.content.inflate import peek, sniff
 from lamina.digest import Digest
 from lamina.store import layout
 from lamina.store.entries import encode_block
-from lamina.store.index import NONE, ChunkIndex
+from lamina.store.index import ChunkIndex
 from lamina.store.inflated import ENTRIES, Inflater
 from lamina.store.recipe import Head, RecipeWriter
 from lamina.store.sink import PackSink
@@ -76,7 +77,12 @@ class Ingest:
             head.entry_blocks.append(self.meta(encode_block(columns)))
 
         side = Inflater(kind, entries) if kind else None
-        hasher = Consumer("lamina-hash", lambda view: [each.update(view) for each in hashers.values()])
+
+        def update(view: memoryview) -> None:
+            for each in hashers.values():
+                each.update(view)
+
+        hasher = Consumer("lamina-hash", update)
         try:
             for filled in self._pool.read(reader, watch):
                 view = filled.view

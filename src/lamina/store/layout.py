@@ -153,7 +153,7 @@ class Footer:
         if bad:
             raise StoreDamaged("a pack's footer points outside of its records", self.where, "run lamina verify")
 
-    def keys(self) -> list[tuple[int, dict[str, Any]]]:
+    def key_rows(self) -> list[tuple[int, dict[str, Any]]]:
         """(record number, key) of every record that is no frame."""
         numbers = np.nonzero(self.records["type"] >= HEAD)[0]
         at, out = 0, []

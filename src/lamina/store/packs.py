@@ -10,11 +10,12 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from lamina._native.chunkindex import NONE
 from lamina.errors import StoreDamaged
 from lamina.storage import Backend, ReadHandle
 from lamina.store import layout
 from lamina.store.codec import decode
-from lamina.store.index import NONE, ChunkIndex
+from lamina.store.index import ChunkIndex
 
 K = TypeVar("K")
 V = TypeVar("V")

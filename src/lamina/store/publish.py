@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from lamina._native.chunkindex import NONE
 from lamina.errors import StoreError
 from lamina.oci import Descriptor
 from lamina.store import layout
-from lamina.store.index import NONE
 from lamina.store.recipe import blocks
 from lamina.store.schema import LIVE, BlobRow, ImageRow, RefRow
 

@@ -14,9 +14,10 @@ from lamina.oci import Descriptor
 from lamina.storage import Backend
 from lamina.store import documents, layout
 from lamina.store.catalog import Catalog
+from lamina.store.names import last_checkpoint, names_of
 from lamina.store.packs import Packs, read_footer
 from lamina.store.recipe import Head
-from lamina.store.schema import BlobRow, RefRow
+from lamina.store.schema import BlobRow
 
 
 def rebuild(backend: Backend, path: Path, timeout: float) -> Catalog:
@@ -55,7 +56,7 @@ def _fill(backend: Backend, catalog: Catalog) -> None:
 
 def _rows(packs: Packs, number: int, footer: layout.Footer) -> Iterator[tuple[BlobRow | None, dict[str, Any]]]:
     """Blob rows and journals of one pack; a record that is damaged is left out."""
-    for record, key in footer.keys():
+    for record, key in footer.key_rows():
         try:
             plain = bytes(packs.record(number, record))
             kind = int(footer.records[record]["type"])
@@ -106,17 +107,10 @@ def _documents(packs: Packs, catalog: Catalog) -> None:
 
 
 def _names(catalog: Catalog, journals: list[dict[str, Any]]) -> None:
-    """Names as the journals leave them: the highest checkpoint, then what comes after it, in order."""
-    checkpoints = [journal["seq"] for journal in journals if journal.get("checkpoint")]
-    start = max(checkpoints, default=0)
-    later = [j for j in journals if j["seq"] > start or (j["seq"] == start and j.get("checkpoint"))]
+    """Names as the journals leave them, those whose content is there."""
     with catalog.transaction() as tx:
-        for journal in sorted(later, key=lambda each: int(each["seq"])):
-            for name in journal["set"]:
-                if catalog.blob(name["digest"]) is not None:
-                    row = RefRow(name["name"], name["digest"], name["media_type"], name["size"], journal["seq"], name["time"])
-                    tx.set_ref(row)
-            for removed in journal.get("remove", ()):
-                tx.remove_ref(removed, journal["seq"])
+        for row in names_of(journals).values():
+            if catalog.blob(row.digest) is not None:
+                tx.set_ref(row)
         tx.raise_seq(max((int(journal["seq"]) for journal in journals), default=0))
-        tx.set_checkpoint(start)
+        tx.set_checkpoint(last_checkpoint(journals))

@@ -33,6 +33,16 @@ DOCUMENT_LIMIT = 4 << 20
 DOCUMENTS_LIMIT = 64 << 20  # of one session, held until it commits
 
 
+def _is_document(descriptor: Descriptor) -> bool:
+    """Whether it is kept whole: manifests and indexes, and configs that are not beyond all measure."""
+    media_type = descriptor.media_type
+    return (
+        oci.is_manifest(media_type)
+        or oci.is_index(media_type)
+        or (oci.is_config(media_type) and descriptor.size <= DOCUMENT_LIMIT)
+    )
+
+
 class Session:
     """A `Target` and an `Intake` over the store.  Pushes may come from several threads; they take turns.
 
@@ -131,9 +141,7 @@ class Session:
     def push(self, descriptor: Descriptor, reader: Reader) -> None:
         """Take in one blob or manifest."""
         with self._lock:
-            if oci.is_manifest(descriptor.media_type) or oci.is_index(descriptor.media_type):
-                self._push_document(descriptor, reader)
-            elif oci.is_config(descriptor.media_type) and descriptor.size <= DOCUMENT_LIMIT:
+            if _is_document(descriptor):
                 self._push_document(descriptor, reader)
             else:
                 self._push_blob(descriptor, reader)

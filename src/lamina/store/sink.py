@@ -162,6 +162,16 @@ class PackSink:
         done.set_result(encoded)
         self._enqueue(pack, record, kind, done, plain, len(ids), None)
 
+    def verbatim_record(self, kind: int, encoded: Encoded, plain: int, key: dict[str, Any]) -> tuple[int, int]:
+        """Store a head or document as it lies in another pack.  Returns (pack number, record number)."""
+        pack = self._current(reserve=0)
+        record = pack.next_record()
+        pack.keys[record] = key
+        done: Future[Encoded] = Future()
+        done.set_result(encoded)
+        self._enqueue(pack, record, kind, done, plain, 0, None)
+        return pack.number, record
+
     def seal(self) -> None:
         """Finish the pack that is open, and wait until everything is on disk."""
         self._rotate()

@@ -11,16 +11,24 @@ import click
 from lamina.cli.gotemplate import Template
 from lamina.cli.say import plain
 from lamina.cli.settings import with_store
+from lamina.cli.units import human_size
 
 if TYPE_CHECKING:
     from lamina.images import ImageStore
 
 
+# Names that are no plain words.
+_TITLES = {"cpu": "CPU", "id": "ID", "sqlite": "SQLite"}
+
+
 def lines(facts: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
     """`Name: value`, one a line, what belongs to another indented by one, as `docker info` does."""
     for name, value in facts.items():
-        title = " " * depth + (name if " " in name or name[:1].isupper() else name.replace("_", " ").capitalize())
-        if isinstance(value, Mapping):
+        word = name.removesuffix("_bytes")
+        title = " " * depth + _TITLES.get(word, word.replace("_", " ").capitalize())
+        if word != name:
+            yield f"{title}: {human_size(value)}"
+        elif isinstance(value, Mapping):
             yield f"{title}:"
             yield from lines(value, depth + 1)
         elif isinstance(value, (list, tuple)):

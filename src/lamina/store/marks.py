@@ -1,0 +1,120 @@
+"""Which chunks and records are in use: one number a chunk of each pack, filled by streaming over recipes.
+
+Memory: 4 bytes a chunk of the store for labels, 1 for marks; recipes pass by in blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lamina._native.chunkindex import NONE
+from lamina.errors import StoreDamaged
+from lamina.store.index import ChunkIndex
+from lamina.store.recipe import blocks
+from lamina.store.schema import BlobRow
+
+if TYPE_CHECKING:
+    from lamina.store.blobstore import BlobStore
+
+U8 = npt.NDArray[np.uint8]
+U32 = npt.NDArray[np.uint32]
+# Pack number and ordinals of chunks of one pack.
+Rows = tuple[int, U32]
+
+
+def chunk_rows(store: BlobStore, index: ChunkIndex, row: BlobRow) -> Iterator[Rows]:
+    """Where the chunks of a blob lie, block by block: its recipe and entry blocks, contents and segments."""
+    head = store.head_of_row(row)
+    chunks = store.chunks(index)
+    meta = [each[0] for each in head.recipe] + head.entry_blocks
+    yield from _located(index, np.frombuffer(b"".join(meta), np.uint8).reshape(-1, 32), row.digest)
+    for block in blocks(head, lambda block_id: chunks.chunk(block_id, row.digest)):
+        yield from _located(index, block.content, row.digest)
+        yield from _located(index, block.segment, row.digest)
+
+
+def _located(index: ChunkIndex, ids: U8, where: str) -> Iterator[Rows]:
+    if not len(ids):
+        return
+    packs, ordinals = index.find(ids)
+    if (packs == NONE).any():
+        raise StoreDamaged("a recipe names chunks that are nowhere", where, "run lamina verify")
+    for number in np.unique(packs):
+        yield int(number), ordinals[packs == number]
+
+
+class Marks:
+    """Chunks and records of the packs that are in use."""
+
+    def __init__(self, store: BlobStore) -> None:
+        self._store = store
+        self._chunks: dict[int, npt.NDArray[np.bool_]] = {}
+        self._records: dict[int, set[int]] = {}
+
+    def chunks(self, number: int) -> npt.NDArray[np.bool_]:
+        """One truth value a chunk of a pack."""
+        found = self._chunks.get(number)
+        if found is None:
+            found = self._chunks[number] = np.zeros(len(self._store.packs.footer(number).ids), np.bool_)
+        return found
+
+    def add(self, index: ChunkIndex, row: BlobRow) -> int:
+        """Mark a blob or document, and all chunks of it; plain bytes of chunks that were not marked before."""
+        self._records.setdefault(row.pack, set()).add(row.record)
+        new = 0
+        if row.kind == "document":
+            return new
+        for number, ordinals in chunk_rows(self._store, index, row):
+            marks = self.chunks(number)
+            fresh = np.unique(ordinals[~marks[ordinals]])
+            marks[fresh] = True
+            new += int(self._store.packs.footer(number).places["length"][fresh].sum(dtype=np.int64))
+        return new
+
+    def live_records(self, number: int) -> npt.NDArray[np.bool_]:
+        """One truth value a record of a pack: a frame with a marked chunk, or a marked head or document."""
+        footer = self._store.packs.footer(number)
+        live = np.zeros(len(footer.records), np.bool_)
+        live[footer.places["record"][self.chunks(number)]] = True
+        live[list(self._records.get(number, ()))] = True
+        return live
+
+
+class Labels:
+    """For each chunk, which of some owners have it: chunks with the same owners have the same label."""
+
+    def __init__(self, store: BlobStore) -> None:
+        self._store = store
+        self._labels: dict[int, npt.NDArray[np.uint32]] = {}
+        self.sets: list[frozenset[str]] = [frozenset()]
+        self._numbers: dict[frozenset[str], int] = {frozenset(): 0}
+
+    def add(self, index: ChunkIndex, row: BlobRow, owners: Iterable[str]) -> None:
+        """All chunks of a blob belong to these owners, too."""
+        mine = frozenset(owners)
+        for number, ordinals in chunk_rows(self._store, index, row):
+            labels = self._labels.get(number)
+            if labels is None:
+                labels = self._labels[number] = np.zeros(len(self._store.packs.footer(number).ids), np.uint32)
+            for old in np.unique(labels[ordinals]):
+                rows = ordinals[labels[ordinals] == old]
+                labels[rows] = self._number(self.sets[int(old)] | mine)
+
+    def _number(self, owners: frozenset[str]) -> int:
+        number = self._numbers.get(owners)
+        if number is None:
+            number = self._numbers[owners] = len(self.sets)
+            self.sets.append(owners)
+        return number
+
+    def bytes_by_set(self) -> list[tuple[frozenset[str], int]]:
+        """(owners, plain bytes of the chunks that exactly they have)."""
+        sums: npt.NDArray[Any] = np.zeros(len(self.sets), np.int64)
+        for number, labels in self._labels.items():
+            lengths = self._store.packs.footer(number).places["length"].astype(np.int64)
+            np.add.at(sums, labels, lengths)
+        return [(owners, int(sums[i])) for i, owners in enumerate(self.sets) if owners]

@@ -1,0 +1,123 @@
+"""Exact figures of what is shared and what things take, by streaming over recipes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lamina.store.layout import FRAMES, RECORD_HEADER
+from lamina.store.marks import Labels, Marks
+from lamina.store.schema import LIVE, BlobRow
+
+if TYPE_CHECKING:
+    from lamina.store.blobstore import BlobStore, Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Bytes of a store.
+
+    `logical`: layers of all images, each as often as an image has it; `layers`: of distinct layers; `chunks`: plain bytes of
+    distinct chunks in use (recipes too); `stored`: of packs; `dead`: of frames in them that nothing refers to.
+    `image_usage`: for each image manifest, plain bytes (shared with other images, its own).
+    """
+
+    logical: int
+    layers: int
+    chunks: int
+    stored: int
+    dead: int
+    image_usage: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reclaimable:
+    """`frame_bytes`: stored bytes of frames that would be in use no more; `dead_bytes`: plain bytes of chunks that would be
+    in use no more, in frames that stay."""
+
+    frame_bytes: int
+    dead_bytes: int
+
+
+def _blob_rows(store: BlobStore, digests: Iterable[str]) -> list[BlobRow]:
+    rows = [store.catalog.blob(digest) for digest in digests]
+    return [row for row in rows if row is not None]
+
+
+def usage(store: BlobStore) -> Usage:
+    """All figures."""
+    with store.reading() as reading:
+        return _usage(store, reading)
+
+
+def _usage(store: BlobStore, reading: Reading) -> Usage:
+    catalog = store.catalog
+    owners: dict[str, set[str]] = defaultdict(set)
+    logical = 0
+    reachable = catalog.reachable_from(ref.digest for ref in catalog.refs())
+    for image in catalog.images():
+        if image.manifest not in reachable:
+            continue
+        layers = [row for row in _blob_rows(store, catalog.children(image.manifest)) if row.kind != "document"]
+        logical += sum(row.size for row in layers)
+        for row in layers:
+            owners[row.digest].add(image.manifest)
+    labels, marks = Labels(store), Marks(store)
+    layers_bytes = chunk_bytes = 0
+    for row in catalog.blobs():
+        chunk_bytes += marks.add(reading.index, row) + (row.size if row.kind == "document" else 0)
+        if row.kind != "document":
+            layers_bytes += row.size
+            labels.add(reading.index, row, owners[row.digest])
+    shared: dict[str, int] = defaultdict(int)
+    unique: dict[str, int] = defaultdict(int)
+    for having, size in labels.bytes_by_set():
+        for manifest in having:
+            (unique if len(having) == 1 else shared)[manifest] += size
+    packs = catalog.packs(LIVE)
+    dead = sum(_dead_stored(store, marks, pack.number) for pack in packs)
+    images = {image.manifest: (shared[image.manifest], unique[image.manifest]) for image in catalog.images()}
+    return Usage(logical, layers_bytes, chunk_bytes, sum(pack.bytes for pack in packs), dead, images)
+
+
+def _dead_stored(store: BlobStore, marks: Marks, number: int) -> int:
+    records = store.packs.footer(number).records
+    frames = np.isin(records["type"], FRAMES) & ~marks.live_records(number)
+    return int(records["stored"][frames].sum(dtype=np.int64)) + RECORD_HEADER.size * int(frames.sum())
+
+
+def new_bytes(store: BlobStore, digests: Iterable[str], beside: Iterable[str]) -> int:
+    """Plain bytes of the chunks that these blobs have and those beside them have not."""
+    with store.reading() as reading:
+        marks = Marks(store)
+        for row in _blob_rows(store, beside):
+            marks.add(reading.index, row)
+        return sum(marks.add(reading.index, row) for row in _blob_rows(store, digests))
+
+
+def reclaimable(store: BlobStore, names: Iterable[str]) -> Reclaimable:
+    """What would be free if these names were gone."""
+    gone = set(names)
+    catalog = store.catalog
+    with store.reading() as reading:
+        after_set = catalog.reachable_from(ref.digest for ref in catalog.refs() if ref.name not in gone)
+        before_set = catalog.reachable_from(ref.digest for ref in catalog.refs())
+        marks = Marks(store)
+        for row in _blob_rows(store, sorted(after_set)):
+            marks.add(reading.index, row)
+        kept = {pack.number: (marks.chunks(pack.number).copy(), marks.live_records(pack.number))
+                for pack in catalog.packs(LIVE)}
+        for row in _blob_rows(store, sorted(before_set - after_set)):
+            marks.add(reading.index, row)
+        frames = dead = 0
+        for number, (chunks, records) in kept.items():
+            footer = store.packs.footer(number)
+            freed = marks.live_records(number) & ~records
+            frames += int(footer.records["stored"][freed].sum(dtype=np.int64)) + RECORD_HEADER.size * int(freed.sum())
+            newly = marks.chunks(number) & ~chunks & records[footer.places["record"]]
+            dead += int(footer.places["length"][newly].sum(dtype=np.int64))
+        return Reclaimable(frames, dead)

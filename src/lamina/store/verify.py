@@ -1,0 +1,151 @@
+"""Reading everything back: packs from front to end, then every blob as it leaves, then names against journals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lamina._native.blake3many import hash_many
+from lamina.content.progress import Progress, Silent
+from lamina.digest import Digest
+from lamina.errors import LaminaError, NotFound, StoreDamaged
+from lamina.oci import Descriptor
+from lamina.store import layout
+from lamina.store.codec import decode
+from lamina.store.names import names_of
+from lamina.store.packs import pack_path
+from lamina.store.schema import LIVE, BlobRow, PackRow
+
+if TYPE_CHECKING:
+    from lamina.store.blobstore import BlobStore, Reading
+
+BUFFER = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What does not check out, where it lies, and the blobs that it spoils (none if nothing uses it)."""
+
+    what: str
+    where: str
+    digests: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Verified:
+    """`bytes_read`: plain bytes of blobs that were read back."""
+
+    bytes_read: int = 0
+    blobs: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+
+def verify(store: BlobStore, digests: Iterable[str] | None, progress: Progress | None) -> Verified:
+    """Check all packs, blobs and names; or only these blobs."""
+    progress = progress or Silent()
+    result = Verified()
+    with store.reading() as reading:
+        if digests is None:
+            rows: Iterable[BlobRow | None] = store.catalog.blobs()
+            for pack in store.catalog.packs(LIVE):
+                _check_pack(store, pack, result, progress)
+            _check_names(store, result)
+        else:
+            rows = [store.catalog.blob(digest) for digest in sorted(set(digests))]
+        for row in rows:
+            if row is not None:
+                _check_blob(reading, row, result, progress)
+        _check_references(store, result)
+    return result
+
+
+def _check_pack(store: BlobStore, pack: PackRow, result: Verified, progress: Progress) -> None:
+    """Every record against its checksum and its header, every chunk against its id."""
+    where = pack_path(pack.name)
+    progress.start(pack.name, f"pack {pack.name[:12]}", pack.bytes)
+    try:
+        store.packs.forget(pack.number)  # what lies on disk now, not what was read before
+        footer = store.packs.footer(pack.number)
+        _check_header(store, pack)
+    except (StoreDamaged, NotFound) as error:
+        result.problems.append(Problem(error.what, where))
+        return
+    order = np.argsort(footer.places["record"], kind="stable")
+    bounds = np.searchsorted(footer.places["record"][order], np.arange(len(footer.records) + 1))
+    for record in range(len(footer.records)):
+        try:
+            row, stored = store.packs.stored(pack.number, record)
+            plain = decode(int(row["codec"]), stored, int(row["plain"]), where)
+            rows = order[bounds[record] : bounds[record + 1]]
+            places = footer.places[rows]
+            ids = hash_many(plain, places["offset"].astype(np.int64), places["length"].astype(np.int64))
+            if not np.array_equal(ids, footer.ids[rows]):
+                raise StoreDamaged(f"record {record} holds other chunks than its pack says", where)
+        except (StoreDamaged, NotFound) as error:
+            result.problems.append(Problem(error.what, where))
+        progress.advance(pack.name, int(footer.records[record]["stored"]))
+    progress.done(pack.name, "verified")
+
+
+def _check_header(store: BlobStore, pack: PackRow) -> None:
+    with store.backend.open(pack_path(pack.name)) as handle:
+        head = bytearray(layout.HEADER.size)
+        handle.pread_into(memoryview(head), 0)
+        if bytes(head) != layout.pack_header(bytes.fromhex(pack.name)):
+            raise StoreDamaged("a pack's header is damaged", handle.name)
+        if handle.size != pack.bytes:
+            raise StoreDamaged(f"a pack has {handle.size} bytes, the catalog says {pack.bytes}", handle.name)
+
+
+def _check_blob(reading: Reading, row: BlobRow, result: Verified, progress: Progress) -> None:
+    """A blob's bytes against its size and digest, as they would leave."""
+    progress.start(row.digest, row.digest, row.size)
+    buffer = memoryview(bytearray(BUFFER))
+    try:
+        reader = reading.fetch(Descriptor(row.media_type, Digest(row.digest), row.size))
+        try:
+            while count := reader.readinto(buffer):
+                result.bytes_read += count
+                progress.advance(row.digest, count)
+        finally:
+            reader.close()
+    except LaminaError as error:
+        result.problems.append(Problem(f"blob {row.digest}: {error.what}", error.where, (row.digest,)))
+        progress.done(row.digest, "damaged")
+        return
+    result.blobs += 1
+    progress.done(row.digest, "verified")
+
+
+def _check_names(store: BlobStore, result: Verified) -> None:
+    """The catalog's names against the packs' journals.  If somebody commits meanwhile, the next run looks at it."""
+    before = store.catalog.sequence()
+    journals = []
+    for pack in store.catalog.packs(LIVE):
+        try:
+            footer = store.packs.footer(pack.number)
+            for record, _ in footer.key_rows():
+                if int(footer.records[record]["type"]) == layout.JOURNAL:
+                    journals.append(json.loads(bytes(store.packs.record(pack.number, record))))
+        except (StoreDamaged, NotFound):
+            return  # named already; without it the journals say too little
+    said = {name: row.digest for name, row in names_of(journals).items()}
+    have = {ref.name: ref.digest for ref in store.catalog.refs()}
+    if store.catalog.sequence() != before:
+        return
+    for name in sorted(said.keys() | have.keys()):
+        if said.get(name) != have.get(name):
+            what = f"the name {name} leads to {have.get(name, 'nothing')}, by the packs to {said.get(name, 'nothing')}"
+            result.problems.append(Problem(what, str(store.path), tuple(filter(None, [have.get(name)]))))
+
+
+def _check_references(store: BlobStore, result: Verified) -> None:
+    """What names lead to is there."""
+    for ref in store.catalog.refs():
+        if store.catalog.blob(ref.digest) is None:
+            result.problems.append(Problem(f"the name {ref.name} leads to {ref.digest}, which is missing", str(store.path),
+                                           (ref.digest,)))
