@@ -8,6 +8,7 @@ import re
 import subprocess
 import tarfile
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,7 +57,7 @@ def scan(raw: bytes, cuts: Iterable[int] = (), inline_limit: int = 512) -> Scan:
     scanner = TarScanner(inline_limit)
     spans: list[tuple[int, int]] = []
     edges = sorted({0, len(raw), *(cut for cut in cuts if cut < len(raw))})
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in pairwise(edges):
         kinds, lengths = scanner.feed(raw[begin:end])
         spans += zip(kinds.tolist(), lengths.tolist(), strict=True)
         assert 0 <= scanner.pending < 512

@@ -39,7 +39,7 @@ def build(columns, homes=None, tail=None, multiplier=MULTIPLIER):
     slots = np.zeros((homes + (total if tail is None else tail)) * SLOT_BYTES, np.uint8)
     reach = 0
     for row, column in enumerate(columns):
-        put, far = fill_table(slots, homes, multiplier, row, column)
+        _, far = fill_table(slots, homes, multiplier, row, column)
         reach = max(reach, far)
     return slots, homes, multiplier, reach
 

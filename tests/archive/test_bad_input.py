@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from archive.builders import (
     BASE,
     ONE,
@@ -31,7 +32,6 @@ from archive.builders import (
     tar,
     write_directory,
 )
-
 from lamina.archive import open_source
 from lamina.content.copy import copy_graph
 from lamina.digest import Digest
@@ -478,7 +478,7 @@ def test_a_failing_read_is_told(tmp_path: Path) -> None:
 
 
 def test_descriptors_are_closed(tmp_path: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     (tmp_path / "good.tar").write_bytes(tar(docker_20(ONE)))
     (tmp_path / "bad.tar").write_bytes(b"bad" * 999)
     for name in ("good.tar", "bad.tar", "good.tar"):
@@ -488,4 +488,4 @@ def test_descriptors_are_closed(tmp_path: Path) -> None:
             source.close()
         except ArchiveError:
             assert name == "bad.tar"
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

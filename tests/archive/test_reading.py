@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
+
 from archive.builders import (
     ARM,
     BASE,
@@ -38,7 +39,6 @@ from archive.builders import (
     tar,
     write_directory,
 )
-
 from lamina.archive import ArchiveSource, open_source
 from lamina.content import FileRegion
 from lamina.content.copy import copy_graph

@@ -8,9 +8,9 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from archive.builders import ARM, BASE, ONE, TWO, Image, Layout, MemoryIntake, docker_20, tar, untar
 from contracts.samples import EndlessReader
 
+from archive.builders import ARM, BASE, ONE, TWO, Image, Layout, MemoryIntake, docker_20, tar, untar
 from lamina.archive import (
     OciLayout,
     atomic_output,

@@ -65,13 +65,14 @@ def test_images_template_table_gets_digests(capsys: Capture) -> None:
 
 
 def test_images_as_json_lines_with_dockers_keys(capsys: Capture) -> None:
-    ran = invoke(capsys, "images", "--format", "json", images=images()[::2])
+    shown = images()[::2]
+    ran = invoke(capsys, "images", "--format", "json", images=shown)
     assert '"Digest":"\\u003cnone\\u003e"' in ran.out.splitlines()[1]
     assert json.loads(ran.out.splitlines()[0]) == {
-        "Containers": "N/A", "CreatedAt": go_time(images()[0].created), "CreatedSince": "3 weeks ago", "Digest": DIGEST,
+        "Containers": "N/A", "CreatedAt": go_time(shown[0].created), "CreatedSince": "3 weeks ago", "Digest": DIGEST,
         "ID": "0123456789ab", "Repository": "team/application", "SharedSize": "N/A", "Size": "1.05GB", "Tag": "v1.0",
         "UniqueSize": "N/A", "VirtualSize": "1.049GB"}
-    assert invoke(capsys, "images", "--format", "{{json .}}", images=images()[::2]).out == ran.out
+    assert invoke(capsys, "images", "--format", "{{json .}}", images=shown).out == ran.out
 
 
 def test_control_characters_become_escapes_in_tables(capsys: Capture) -> None:
@@ -94,7 +95,7 @@ def test_history_table(capsys: Capture, words: list[str]) -> None:
     ran = invoke(capsys, *words, "app", history=history())
     assert ran.out == (
         "IMAGE          CREATED        CREATED BY                                      SIZE      COMMENT\n"
-        "0123456789ab   3 hours ago    /bin/sh -c #(nop)  CMD [\"python3\"] and much m…   0B        \n"
+        "0123456789ab   3 hours ago    /bin/sh -c #(nop)  CMD [\"python3\"] and much …   0B        \n"
         "<missing>      3 months ago   ADD file                                        80.4MB    imported\n")
     assert ran.store.calls == [("history", ("app",), {})]
 

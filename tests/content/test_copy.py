@@ -259,6 +259,21 @@ def test_platform_by_config(source: Source, target: MemoryTarget) -> None:
         copy_graph(source, MemoryTarget(), silent[0], platform=ARM64)
 
 
+def test_platform_by_config_passes_over_what_is_missing(source: Source, target: MemoryTarget) -> None:
+    lost, arm = describe(b"lost", OCI_MANIFEST), put_image(source, b"arm", platform=ARM64)
+    silent = Descriptor(arm.media_type, arm.digest, arm.size)
+    root = put(source, index_bytes([lost, silent]), OCI_INDEX)
+    assert copy_graph(source, target, root, platform=ARM64).manifests == [silent]
+
+
+def test_an_attestation_is_not_taken_for_its_platform(source: Source, target: MemoryTarget) -> None:
+    amd, statement = put_image(source, b"layer"), put_image(source, b"statement")
+    note = {"vnd.docker.reference.type": "attestation-manifest"}
+    statement = Descriptor(statement.media_type, statement.digest, statement.size, AMD64, annotations=note)
+    root = put(source, index_bytes([statement, amd]), OCI_INDEX)
+    assert copy_graph(source, target, root, platform=AMD64).manifests == [amd]
+
+
 def test_an_artifact_has_no_platform(source: Source, target: MemoryTarget) -> None:
     config = put(source, b"{}", OCI_EMPTY)
     artifact = put(source, manifest_bytes(config, [put(source, b"chart", "text/plain")]), OCI_MANIFEST)

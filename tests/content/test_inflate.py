@@ -89,7 +89,7 @@ def test_every_truncation_is_seen(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("step", [1 << 20, 1])
 def test_garbage_after_the_data_is_refused(kind: str, step: int) -> None:
-    with pytest.raises(InvalidContent, match="follows|unknown frame"):
+    with pytest.raises(InvalidContent, match=r"follows|unknown frame"):
         inflate(COMPRESS[kind](b"text") + b"garbage that is no member", kind, step)
 
 

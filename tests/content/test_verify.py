@@ -106,3 +106,24 @@ def test_read_blob() -> None:
 
 def test_read_blob_takes_embedded_data() -> None:
     assert read_blob(MemoryTarget(), Descriptor("text/plain", Digest.of(b"{}"), 2, data=b"{}")) == b"{}"
+
+
+def test_read_blob_does_not_fetch_what_is_too_large() -> None:
+    with pytest.raises(LimitExceeded):
+        read_blob(MemoryTarget(), describe(DATA), len(DATA) - 1)
+
+
+def test_what_has_failed_goes_on_failing() -> None:
+    class Flaky(BytesReader):
+        failed = False
+
+        def readinto(self, buffer: memoryview, /) -> int:
+            if not self.failed:
+                self.failed = True
+                raise OSError("once")
+            return super().readinto(buffer)
+
+    reader = VerifyingReader(Flaky(DATA), describe(DATA))
+    for _ in range(2):
+        with pytest.raises(OSError, match="once"):
+            reader.readinto(memoryview(bytearray(10)))

@@ -100,7 +100,7 @@ def test_before_and_since() -> None:
     assert shown(list_images(view, filters=["since=day:2"])) == ["day:3"]
     assert shown(list_images(view, filters=["since=day:1", "before=day:3"])) == ["day:2"]
     assert shown(list_images(view, filters=["until=2024-01-02T00:00:00Z"])) == ["day:2", "day:1"]
-    with pytest.raises(NotFound, match="^No such image: day:9$"):
+    with pytest.raises(NotFound, match=r"^No such image: day:9$"):
         list_images(view, filters=["before=day:9"])
 
 

@@ -187,5 +187,5 @@ def test_prune_all_takes_the_named_too() -> None:
 
 
 def test_errors_are_lines_for_users() -> None:
-    with pytest.raises(LaminaError, match="^No such image: gone:latest$"):
+    with pytest.raises(LaminaError, match=r"^No such image: gone:latest$"):
         Removal(World().view()).remove("gone")

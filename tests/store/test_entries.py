@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 import sysconfig
 import tarfile
 from pathlib import Path
@@ -17,7 +18,7 @@ from lamina._native.tarscan import Column, EntryColumns, TarScanner
 from lamina.errors import StoreDamaged
 from lamina.store.entries import decode_block, encode_block
 
-GOLDEN = "3ac94445bc82PLACE"
+GOLDEN = "3ac94445bc82c99a4e8ecb1ca69c697a233edfcce51cf3b5bb66028e5c91ac4f"
 TEXTS = ("path", "link", "uname", "gname", "xattrs", "sparse")
 
 
@@ -84,7 +85,8 @@ def test_a_block_of_nothing() -> None:
 
 def test_golden_block() -> None:
     block = encode_block(sample())
-    assert block[:5] == b"\1\3\0\0\0"
+    assert block[:32] == struct.pack("<BI6I", 1, 3, 8, 7, 8, 8, 10, 16) + b"502"
+    assert block.endswith(b"\0\x10\0" + bytes(9) + bytes(16))  # the lengths of the maps in planes, and the one map
     assert hashlib.sha256(block).hexdigest() == GOLDEN
 
 

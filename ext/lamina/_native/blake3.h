@@ -13,6 +13,8 @@
     for (int i = 0; i < 16; i++)                                                                             \
         m[i] = (VEC){b3_load(q[0] + off + 4 * i), b3_load(q[1] + off + 4 * i), b3_load(q[2] + off + 4 * i),  \
                      b3_load(q[3] + off + 4 * i)};
+#define B3_SPLIT(ids, h)                                                                                     \
+    for (int i = 0; i < 32; i++) b3_store(&ids[i / 8][i % 8], h[i % 8].w[i / 8]);
 #define B3_ROT16(x) ROT(x, 16)
 #define B3_ROT8(x) ROT(x, 8)
 #include "blake3_lanes.h"
@@ -39,6 +41,14 @@ b3_transpose4(__m128i m[4], const uint8_t *const *q, size_t off)
 #define B3_TARGET __attribute__((target("sse4.1")))
 #define B3_LOAD(m, q, off)                                                                                   \
     for (int i = 0; i < 4; i++) b3_transpose4((__m128i *)m + 4 * i, q, off + 16 * i);
+#define B3_SPLIT(ids, h)                                                                                     \
+    for (int half = 0; half < 2; half++) {                                                                   \
+        __m128i c[4];                                                                                        \
+        const uint8_t *r[4];                                                                                 \
+        for (int i = 0; i < 4; i++) r[i] = (const uint8_t *)&h[4 * half + i];                                \
+        b3_transpose4(c, r, 0);                                                                              \
+        for (int l = 0; l < 4; l++) memcpy(&ids[l][4 * half], &c[l], 16);                                    \
+    }
 #define B3_ROT16(x) \
     (VEC) _mm_shuffle_epi8((__m128i)(x), _mm_set_epi8(13, 12, 15, 14, 9, 8, 11, 10, 5, 4, 7, 6, 1, 0, 3, 2))
 #define B3_ROT8(x) \
@@ -68,6 +78,12 @@ b3_transpose8(__m256i m[8], const uint8_t *const *q, size_t off)
 #define B3_TARGET __attribute__((target("avx2,tune=znver2")))
 #define B3_LOAD(m, q, off)                                                                                   \
     for (int i = 0; i < 2; i++) b3_transpose8((__m256i *)m + 8 * i, q, off + 32 * i);
+#define B3_SPLIT(ids, h)                                                                                     \
+    do {                                                                                                     \
+        const uint8_t *r[8];                                                                                 \
+        for (int i = 0; i < 8; i++) r[i] = (const uint8_t *)&h[i];                                           \
+        b3_transpose8((__m256i *)ids, r, 0);                                                                 \
+    } while (0)
 #define B3_ROT16(x)                                                                                          \
     (VEC) _mm256_shuffle_epi8((__m256i)(x),                                                                  \
                               _mm256_set_epi8(13, 12, 15, 14, 9, 8, 11, 10, 5, 4, 7, 6, 1, 0, 3, 2, 13, 12,  \

@@ -9,6 +9,7 @@
 /* Section 2.1: domain flags. */
 enum { B3_CHUNK_START = 1, B3_CHUNK_END = 2, B3_PARENT = 4, B3_ROOT = 8 };
 enum { B3_BLOCK = 64, B3_CHUNK = 1024, B3_OUT = 32 };
+enum { B3_IDLE = 1 << 30 }; /* more blocks than any job has */
 
 static const uint32_t B3_IV[8] = {
     0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19,
@@ -46,7 +47,7 @@ static inline uint32_t b3_load(const uint8_t *p)
     return w;
 }
 
-static inline void b3_store(uint8_t *p, uint32_t w)
+static inline void b3_store(void *p, uint32_t w)
 {
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
     w = __builtin_bswap32(w);

@@ -3,6 +3,7 @@
  *
  * The includer defines B3_LANES (4 or 8), B3_NAME(x), B3_TARGET, and
  * B3_LOAD(m, q, off): m[16] = the block at q[lane] + off of every lane, one vector a word;
+ * B3_SPLIT(ids, h): ids[lane] = the 32 bytes that eight rows of words hold for each lane;
  * B3_ROT16(x), B3_ROT8(x): rotate right, for which byte shuffles are cheaper than two shifts.
  */
 
@@ -16,10 +17,11 @@ typedef union {
 #define ROW B3_NAME(row)
 
 typedef struct {
-    ROW h[8];                 /* chaining values */
-    ROW lo, hi, len, flags;   /* words 12..15 of the state */
+    ROW h[8];               /* chaining values */
+    ROW lo, hi, len, flags; /* words 12..15 of the state */
+    ROW left;               /* blocks still to do; B3_IDLE without a job */
+    ROW tail, last;         /* length of the last block, and its further flags */
     const uint8_t *q[B3_LANES];
-    uint32_t left[B3_LANES];  /* blocks still to do; 0 in an idle lane */
     const blake3_job *job[B3_LANES];
     uint8_t pad[B3_LANES][B3_BLOCK];
 } B3_NAME(lanes);
@@ -70,31 +72,35 @@ static B3_TARGET __attribute__((noinline)) void B3_NAME(compress)(LANES *s_, siz
     for (int i = 0; i < 8; i++) s_->h[i].v = v[i] ^ v[8 + i];
 }
 
-static inline void B3_NAME(start)(LANES *s, int l, const blake3_job *job)
+static inline __attribute__((always_inline)) void B3_NAME(start)(LANES *s, int l, const blake3_job *job)
 {
+    uint32_t before = job->len ? (job->len - 1) / B3_BLOCK : 0;
     s->job[l] = job;
     s->q[l] = job->p;
-    s->left[l] = job->len <= B3_BLOCK ? 1 : (job->len + B3_BLOCK - 1) / B3_BLOCK;
+    s->left.w[l] = before + 1;
+    s->tail.w[l] = job->len - before * B3_BLOCK;
     s->lo.w[l] = (uint32_t)job->counter;
     s->hi.w[l] = (uint32_t)(job->counter >> 32);
     s->flags.w[l] = job->first;
-    for (int i = 0; i < 8; i++) s->h[i].w[l] = B3_IV[i];
+    s->last.w[l] = job->last;
 }
 
-/* The last block of a lane: its flags, its length, and zeros behind it. */
-static inline void B3_NAME(last)(LANES *s, int l, size_t off)
+/* The last of `run` blocks, at off, for the lanes that end with it: flags, length, and zeros behind a short one. */
+static inline __attribute__((always_inline)) B3_TARGET void B3_NAME(ending)(LANES *s, uint32_t run, size_t off)
 {
-    const blake3_job *job = s->job[l];
-    size_t done = (size_t)(s->q[l] + off - job->p), len = job->len - done;
-    s->flags.w[l] |= job->last;
-    s->len.w[l] = (uint32_t)len;
-    if (len == B3_BLOCK) return;
-    memcpy(s->pad[l], s->q[l] + off, len);
-    memset(s->pad[l] + len, 0, B3_BLOCK - len);
-    s->q[l] = s->pad[l] - off;
+    VEC ends = (VEC)(s->left.v == run);
+    s->flags.v |= s->last.v & ends;
+    s->len.v = (s->tail.v & ends) | (s->len.v & ~ends);
+    for (int l = 0; l < B3_LANES; l++) {
+        if (s->left.w[l] >= B3_IDLE) s->q[l] = s->pad[l] - off;
+        if (s->left.w[l] != run || s->tail.w[l] == B3_BLOCK) continue;
+        memcpy(s->pad[l], s->q[l] + off, s->tail.w[l]);
+        memset(s->pad[l] + s->tail.w[l], 0, B3_BLOCK - s->tail.w[l]);
+        s->q[l] = s->pad[l] - off;
+    }
 }
 
-/* Compress `run` blocks of every lane; the last of them ends each lane that has no more left. */
+/* Compress `run` blocks of every lane, where no lane has fewer left. */
 static B3_TARGET void B3_NAME(advance)(LANES *s, uint32_t run)
 {
     size_t off = 0;
@@ -103,40 +109,59 @@ static B3_TARGET void B3_NAME(advance)(LANES *s, uint32_t run)
         B3_NAME(compress)(s, off);
         s->flags.v = (VEC){0};
     }
-    for (int l = 0; l < B3_LANES; l++) {
-        if (s->left[l] == run) B3_NAME(last)(s, l, off);
-        if (s->left[l] == 0) s->q[l] = s->pad[l] - off;
-    }
+    B3_NAME(ending)(s, run, off);
     B3_NAME(compress)(s, off);
     s->flags.v = (VEC){0};
+    s->left.v -= run;
+}
+
+/* An idle lane reads along with a busy one: cheaper than masking it. */
+static void B3_NAME(lend)(LANES *s)
+{
+    const uint8_t *any = NULL;
+    for (int l = 0; l < B3_LANES; l++)
+        if (s->left.w[l] < B3_IDLE) any = s->q[l];
+    for (int l = 0; l < B3_LANES; l++) {
+        if (s->left.w[l] < B3_IDLE) continue;
+        s->left.w[l] = UINT32_MAX;
+        s->q[l] = any;
+    }
 }
 
 static B3_TARGET void B3_NAME(run)(const blake3_job *jobs, size_t n)
 {
     LANES s;
-    size_t next = 0, live = 0;
+    ROW fresh;
+    const blake3_job *next = jobs, *end = jobs + n;
+    size_t live = 0;
     memset(&s, 0, sizeof s);
-    for (; live < B3_LANES && next < n; live++) B3_NAME(start)(&s, (int)live, &jobs[next++]);
+    for (int l = 0; l < B3_LANES; l++) {
+        s.left.w[l] = UINT32_MAX;
+        if (next == end) continue;
+        B3_NAME(start)(&s, l, next++);
+        live++;
+    }
+    for (int i = 0; i < 8; i++) s.h[i].v = (VEC){0} + B3_IV[i];
     while (live) {
         uint32_t run = UINT32_MAX;
-        const uint8_t *any = NULL;
-        for (int l = 0; l < B3_LANES; l++) {
-            if (!s.left[l]) continue;
-            any = s.q[l];
-            if (s.left[l] < run) run = s.left[l];
-        }
-        for (int l = 0; l < B3_LANES; l++)
-            if (!s.left[l]) s.q[l] = any; /* an idle lane reads along: cheaper than masking it */
+        uint32_t ids[B3_LANES][8] __attribute__((aligned(32)));
+        for (int l = 0; l < B3_LANES; l++) run = s.left.w[l] < run ? s.left.w[l] : run;
+        if (live < B3_LANES) B3_NAME(lend)(&s);
         B3_NAME(advance)(&s, run);
+        B3_SPLIT(ids, s.h);
+        fresh.v = (VEC)(s.left.v == 0);
         for (int l = 0; l < B3_LANES; l++) {
-            if (!s.left[l]) continue;
             s.q[l] += (size_t)run * B3_BLOCK;
-            s.left[l] -= run;
-            if (s.left[l]) continue;
-            for (int i = 0; i < 8; i++) b3_store(s.job[l]->out + 4 * i, s.h[i].w[l]);
-            if (next < n) B3_NAME(start)(&s, l, &jobs[next++]);
-            else live--;
+            if (s.left.w[l]) continue;
+            memcpy(s.job[l]->out, ids[l], B3_OUT);
+            if (next < end) {
+                B3_NAME(start)(&s, l, next++);
+            } else {
+                s.left.w[l] = UINT32_MAX;
+                live--;
+            }
         }
+        for (int i = 0; i < 8; i++) s.h[i].v = (s.h[i].v & ~fresh.v) | (B3_IV[i] & fresh.v);
     }
 }
 
@@ -160,5 +185,6 @@ static B3_TARGET void B3_NAME(run)(const blake3_job *jobs, size_t n)
 #undef B3_NAME
 #undef B3_TARGET
 #undef B3_LOAD
+#undef B3_SPLIT
 #undef B3_ROT16
 #undef B3_ROT8

@@ -10,20 +10,20 @@ from lamina.oci import parse_manifest
 if TYPE_CHECKING:
     from lamina.images.view import Image
     from lamina.store import BlobStore
+    from lamina.store.schema import BlobRow
 
 
-def layer_digests(store: BlobStore, image: Image) -> list[str]:
-    """The digests of an image's layers, the lowest first."""
-    manifest = parse_manifest(store.document(image.manifest), where=image.manifest)
-    return [str(layer.digest) for layer in manifest.layers]
+def layer_rows(store: BlobStore, image: Image) -> list[BlobRow]:
+    """What is known of an image's layers, the lowest first."""
+    rows = []
+    for layer in parse_manifest(store.document(image.manifest), where=image.manifest).layers:
+        row = store.catalog.blob(layer.digest)
+        if row is None:
+            raise NotFound("a layer of the image is missing", layer.digest, "run 'lamina verify'")
+        rows.append(row)
+    return rows
 
 
 def layer_sizes(store: BlobStore, image: Image) -> list[int]:
     """Bytes of the regular files of each layer, hardlinks once; of what is no readable tar, 0."""
-    sizes = []
-    for digest in layer_digests(store, image):
-        row = store.catalog.blob(digest)
-        if row is None:
-            raise NotFound("a layer of the image is missing", digest, "run 'lamina verify'")
-        sizes.append(row.file_bytes or 0)
-    return sizes
+    return [row.file_bytes or 0 for row in layer_rows(store, image)]

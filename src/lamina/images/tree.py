@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lamina.images.layers import layer_digests, layer_sizes
+from lamina.images.layers import layer_rows, layer_sizes
 from lamina.images.listing import ImageSummary, summarize
 from lamina.images.records import read_view
 from lamina.images.view import Image, View
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class TreeNode:
     """An image, what it adds to its parent, and the images made from it, the oldest first.
 
-    `adds_bytes`: bytes of the regular files in the layers that it adds; `new_bytes`: those of the chunks in them
-    that no layer of its ancestors has.
+    `adds_bytes`: bytes of the regular files in the layers that it adds; `new_bytes`: plain bytes of their chunks
+    that no layer of its parent has (all chunks, so that tar headers and recipes count, as they do in `df`).
     """
 
     summary: ImageSummary
@@ -53,14 +53,16 @@ def grow(view: View, sizes: Callable[[Image], list[int]], new_bytes: NewBytes) -
 
 
 def grow_from(store: BlobStore) -> list[TreeNode]:
-    """The tree of a store; `new_bytes` by streaming over the recipe of each layer."""
-    from lamina.images.newbytes import NewBytes
+    """The tree of a store; `new_bytes` by streaming over the recipes of each image's layers, in one reading."""
+    from lamina.store.marks import Marks
 
     with store.reading() as reading:
-        news = NewBytes(store, reading)
 
         def new_bytes(image: Image, below: int) -> int:
-            layers = layer_digests(store, image)
-            return news.count(layers[below:], layers[:below])
+            rows = layer_rows(store, image)
+            marks = Marks(store)
+            for row in rows[:below]:
+                marks.add(reading.index, row)
+            return sum(marks.add(reading.index, row) for row in rows[below:])
 
         return grow(read_view(store), lambda image: layer_sizes(store, image), new_bytes)

@@ -76,7 +76,8 @@ def verify(store: BlobStore, words: Sequence[str] = (), progress: Progress | Non
     digests = None
     if words:
         found = [find(view, word) for word in words]
-        digests = [one.root.digest if one.named and one.root else one.image.manifest for one in found]
+        digests = store.catalog.reachable_from(
+            one.root.digest if one.named and one.root else one.image.manifest for one in found)
     checked = store.verify(digests, progress)
     owners = _owners(store, view) if checked.problems else {}
     problems = [

@@ -16,6 +16,7 @@ from lamina.content.progress import Progress, Silent
 from lamina.errors import Conflict, StoreDamaged
 from lamina.store import layout
 from lamina.store.codec import Compression
+from lamina.store.copying import Moved, copy_live
 from lamina.store.lease import Lease, dead_leases, oldest_start, reap
 from lamina.store.marks import Marks
 from lamina.store.schema import CONDEMNED, LIVE, PackRow
@@ -102,7 +103,7 @@ class _Collection:
     def __init__(self, store: BlobStore, lease: Lease, result: Collected, progress: Progress) -> None:
         self._store, self._lease, self._result, self._progress = store, lease, result, progress
         self._sealed: list[SealedPack] = []
-        self._moves: list[tuple[str, int, int]] = []
+        self._moves: list[Moved] = []
 
     def run(self, max_unused: float) -> None:
         catalog = self._store.catalog
@@ -158,24 +159,13 @@ class _Collection:
     def _copy(self, sink: PackSink, pack: PackRow, marks: Marks) -> bool:
         """Copy what is live of a pack, frames as they are; False if it is damaged, and so has to stay."""
         self._progress.start(pack.name, f"pack {pack.name[:12]}", pack.bytes)
-        footer = self._store.packs.footer(pack.number)
-        keys = dict(footer.key_rows())
-        live = marks.live_records(pack.number)
-        order = np.argsort(footer.places["record"], kind="stable")
-        bounds = np.searchsorted(footer.places["record"][order], np.arange(len(footer.records) + 1))
+
+        def watch(count: int) -> None:
+            self._result.bytes_copied += count
+            self._progress.advance(pack.name, count)
+
         try:
-            for record in np.flatnonzero(live & (footer.records["type"] != layout.JOURNAL)):
-                row, stored = self._store.packs.stored(pack.number, int(record))
-                encoded = (int(row["codec"]), stored)
-                if int(row["type"]) in layout.FRAMES:
-                    rows = order[bounds[record] : bounds[record + 1]]
-                    sink.verbatim(int(row["type"]), encoded, int(row["plain"]), footer.ids[rows], footer.places[rows])
-                else:
-                    key = keys[int(record)]
-                    place = sink.verbatim_record(int(row["type"]), encoded, int(row["plain"]), key)
-                    self._moves.append((key["digest"], *place))
-                self._result.bytes_copied += len(stored)
-                self._progress.advance(pack.name, len(stored))
+            self._moves += copy_live(self._store.packs, sink, pack.number, marks, watch)
         except StoreDamaged as error:
             self._result.problems.append(str(error))
             return False

@@ -16,8 +16,9 @@ numbers are little-endian:
 *Planes* are the lowest bytes of all n numbers, then the next bytes, up to the highest. The end of a member is its
 offset, plus what it stores, plus the padding of that to 512 bytes. Differences are modulo 2**64.
 
-Over 35,893 members of eleven real layers, zstd level 1 leaves 6.3 bytes a member: 3.6 of path, 1.6 of size, and nearly
-nothing of places. The bare columns leave 17.6; paths as they stand would add 2.2, sizes that are not in planes 0.3.
+Over the 35,893 members of nine real layers, in blocks of up to 8,192 or so, zstd level 1 leaves 6.7 bytes a member: 3.6 are
+paths, 1.6 sizes, and the places cost nearly nothing. The bare columns leave 17.6; paths as they stand would add 2.2, sizes that
+are not in planes 0.3. Before compression a member has 115.
 """
 
 from __future__ import annotations

@@ -253,7 +253,7 @@ class ChunkIndex:
         while packs:
             rows = list(packs.values())
             try:
-                path = publish(
+                file = publish(
                     self._directory,
                     [(name, pack.chunks) for name, pack in packs.items()],
                     partial(self._column_of_row, rows),
@@ -262,9 +262,9 @@ class ChunkIndex:
                 packs = {name: pack for name, pack in packs.items() if pack.number not in self.broken}
                 continue
             with self._lock:
-                self._files[path.name] = IndexFile.open(path)
+                self._files[file.path.name] = file
                 self._assign()
-            return path
+            return file.path
         return None
 
     def _merge(self) -> None:
@@ -284,9 +284,9 @@ class ChunkIndex:
     def _next_group(self) -> list[IndexFile]:
         """Files to be replaced by one: four of a tier (powers of 4 in chunks), or one that is half dead."""
         with self._lock:
-            self._list_files()
+            names = self._list_files()
             tiers: dict[int, list[IndexFile]] = {}
-            for file in self._files.values():
+            for file in (file for name, file in self._files.items() if name in names):
                 if 2 * sum(chunks for name, chunks in file.packs if name in self._died) > file.chunks:
                     return [file]
                 tiers.setdefault(max(file.chunks, SMALLEST_TIER).bit_length() // 2, []).append(file)
@@ -297,8 +297,12 @@ class ChunkIndex:
         self._files.pop(file.path.name, None)
         _unlink(file.path)
 
-    def _list_files(self) -> None:
-        """Takes up files that are new, lets go of those that are gone, removes what is no index file."""
+    def _list_files(self) -> set[str]:
+        """Takes up files that are new, removes what is no index file; the names that are there.
+
+        A file that is gone stays mapped while it alone covers a pack: a merge of another process leaves out
+        packs that are not live yet.
+        """
         before: set[str] | None = None
         # Listed until two listings agree: a merged file may come and its parts go while a directory is read.
         while (names := {path.name for path in self._directory.glob("*" + SUFFIX)}) != before:
@@ -310,8 +314,15 @@ class ChunkIndex:
                     _unlink(self._directory / name)
                 except OSError:  # gone meanwhile, or unreadable: the delta takes its packs
                     continue
-        self._files = {name: file for name, file in self._files.items() if name in names}
+        known = self._known().keys()
+        covered = {pack for name, file in self._files.items() if name in names for pack, _ in file.packs}
+        self._files = {
+            name: file
+            for name, file in self._files.items()
+            if name in names or any(pack in known and pack not in covered for pack, _ in file.packs)
+        }
         self._assign()
+        return names
 
     # ------------------------------------------------------------------------------- what is known, and where
 

@@ -52,9 +52,7 @@ def file_name(names: Sequence[bytes]) -> str:
 class IndexFile:
     """An open index file. `pack_map` (pack row -> pack number, NONE: not live) is the owner's to set."""
 
-    def __init__(
-        self, path: Path, packs: list[tuple[bytes, int]], table: tuple[memoryview, int, int, int]
-    ) -> None:
+    def __init__(self, path: Path, packs: list[tuple[bytes, int]], table: tuple[memoryview, int, int, int]) -> None:
         self.path = path
         self.packs = packs
         self.chunks = sum(count for _, count in packs)
@@ -104,9 +102,7 @@ class IndexFile:
         )  # fmt: skip
 
 
-def write_index(
-    fd: int, packs: Sequence[tuple[bytes, int]], ids: Callable[[int], U8], multiplier: int
-) -> bool:
+def write_index(fd: int, packs: Sequence[tuple[bytes, int]], ids: Callable[[int], U8], multiplier: int) -> bool:
     """Fills an empty file with the index of `packs` (name, chunks) and syncs it; `ids(row)`: an id column.
 
     The table is built in a mapping of the file, whose space is allocated first (a full disk is an OSError
@@ -137,15 +133,18 @@ def write_index(
     return True
 
 
-def publish(directory: Path, packs: Sequence[tuple[bytes, int]], ids: Callable[[int], U8]) -> Path:
-    """Writes the index file of `packs` under a temporary name and renames it; returns its path."""
+def publish(directory: Path, packs: Sequence[tuple[bytes, int]], ids: Callable[[int], U8]) -> IndexFile:
+    """Writes the index file of `packs` under a temporary name and renames it; returns it open."""
     path = directory / file_name([name for name, _ in packs])
     while True:
         with _temporary(directory) as (fd, temporary):
             if write_index(fd, packs, ids, random_multiplier()):
+                # Opened before it is seen: another process may merge it away the moment after.
+                file = IndexFile.open(temporary)
                 temporary.rename(path)
                 _sync_directory(directory)
-                return path
+                file.path = path
+                return file
 
 
 def sweep(directory: Path) -> None:

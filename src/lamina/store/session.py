@@ -18,8 +18,10 @@ from lamina.errors import DigestMismatch, LimitExceeded, NotFound, SizeMismatch
 from lamina.oci import Descriptor
 from lamina.store import documents, layout
 from lamina.store.codec import Compression
+from lamina.store.copying import copy_live
 from lamina.store.ingest import Ingest, Ingested
 from lamina.store.lease import Lease
+from lamina.store.marks import Marks
 from lamina.store.publish import Name, Publication, publish
 from lamina.store.recipe import Head
 from lamina.store.schema import BlobRow, ImageRow, PackRow
@@ -61,6 +63,7 @@ class Session:
         self._texts_size = 0
         self._made: set[str] = set()
         self._held: set[str] = set()
+        self._unclaimed: set[str] = set()  # taken in without a name, and named by nothing so far
         self._edges: list[tuple[str, str]] = []
         self._images: list[ImageRow] = []
         self._names: list[Name] = []
@@ -173,6 +176,7 @@ class Session:
             if expect is not None and digest != expect:
                 raise DigestMismatch(f"the content has the digest {digest}", expect, "get it again")
             self._keep(taken, digest, "layer", "")
+            self._unclaimed.add(digest)
             return Taken(digest, taken.head.size)
 
     # -- names
@@ -198,6 +202,8 @@ class Session:
     def commit(self) -> None:
         """Publish all in one transaction.  After this nothing more can be pushed."""
         with self._lock:
+            if self._unclaimed:
+                self._drop_unclaimed()
             publication = Publication(self._blobs, self._texts, self._made, self._edges, self._images, self._names)
             relied = self._ingest.relied if self._ingest is not None else set()
             publish(self._store, self, publication, relied)
@@ -263,6 +269,26 @@ class Session:
         self._held.add(digest)
         return True
 
+    def _drop_unclaimed(self) -> None:
+        """Blobs of a stream that no manifest has named go before anything is published, and so do their frames."""
+        for digest in self._unclaimed:
+            del self._blobs[digest]
+        self.sink.seal()
+        marks = Marks(self._store)
+        for row in self._blobs.values():
+            if row.kind != "document":
+                marks.add(self.index, row)
+        for pack in list(self._sealed.values()):
+            if marks.live_records(pack.number).all():
+                continue
+            for digest, number, record in copy_live(self._store.packs, self.sink, pack.number, marks, lambda _: None):
+                self._blobs[digest] = self._blobs[digest]._replace(pack=number, record=record)
+            self.sink.seal()
+            self.index.forget(pack.number)
+            self._own.discard(pack.number)
+            del self._sealed[pack.number]
+            self._store.drop_pack_file(pack.number, pack.name.hex())
+
     def _find(self, digest: str) -> BlobRow | None:
         own = self._blobs.get(digest)
         return own if own is not None or not self._hold(digest) else self._store.catalog.blob(digest)
@@ -283,7 +309,9 @@ class Session:
             if image is not None:
                 self._images.append(image)
         if not oci.is_config(descriptor.media_type):
-            self._edges += [(descriptor.digest, child) for child in documents.children(descriptor, data)]
+            children = documents.children(descriptor, data)
+            self._edges += [(descriptor.digest, child) for child in children]
+            self._unclaimed.difference_update(children)
         self._texts_size += len(data)
         if self._texts_size > DOCUMENTS_LIMIT:
             raise LimitExceeded(f"manifests and configs of more than {DOCUMENTS_LIMIT} bytes at once", descriptor.digest)

@@ -1,0 +1,258 @@
+"""Every other command: how it calls the store, what it prints, its exit code."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import click
+import pytest
+from cli.stub import DIGEST, ID, invoke
+from lamina.cli.app import LazyGroup, cli
+from lamina.cli.progress import Lines, bars, short
+from lamina.cli.table import COMMANDS, GROUPS
+from lamina.errors import ArchiveError, Conflict, NotFound, StoreDamaged
+
+Capture = pytest.CaptureFixture[str]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def loaded(*references: str, warnings: tuple[str, ...] = (), incomplete: tuple[SimpleNamespace, ...] = ()) -> SimpleNamespace:
+    stats = SimpleNamespace(read=4_000_000, new=1_000_000, stored=500_000, known=1_000_000, seconds=0.5, layers=[])
+    return SimpleNamespace(loaded=[SimpleNamespace(reference=one, image_id=ID, digest=DIGEST) for one in references],
+                           warnings=list(warnings), incomplete=list(incomplete), stats=stats)
+
+
+@pytest.mark.parametrize("words", [["load"], ["image", "load"]])
+def test_load(capsys: Capture, words: list[str]) -> None:
+    ran = invoke(capsys, *words, "-i", "a.tar", "--platform", "linux/arm64", "--verify", "--compression", "none",
+                 load=loaded("app:1", ""))
+    assert (ran.code, ran.out) == (0, f"Loaded image: app:1\nLoaded image ID: {ID}\n")
+    assert ran.err == "read 4MB, new 1MB, deduplicated 4MB, ratio 10.00x, 8 MB/s\n"
+    assert ran.store.calls == [("load", (Path("a.tar"),), {"platform": "linux/arm64", "verify": True, "compression": "none"})]
+
+
+def test_load_tells_of_warnings_and_missing_parts(capsys: Capture) -> None:
+    part = SimpleNamespace(reference="app:1", digest=DIGEST, platform="linux/arm64", missing=("a", "b"))
+    ran = invoke(capsys, "load", "-q", "a.tar", load=loaded("app:1", warnings=("tag\ntwice",), incomplete=(part,)))
+    assert ran.err == ("lamina: warning: tag\\ntwice\n"
+                       "lamina: warning: app:1 linux/arm64 is incomplete, 2 blobs not in the archive\n")
+
+
+def test_load_goes_on_after_a_bad_file(capsys: Capture) -> None:
+    def load(source: Path, **_: object) -> object:
+        return {"bad.tar": ArchiveError("not an archive", source), "gone": FileNotFoundError(2, "No such file", "gone")}.get(
+            str(source), loaded(f"{source}:1"))
+    ran = invoke(capsys, "load", "a", "bad.tar", "gone", "b", load=load)
+    assert (ran.code, ran.out) == (1, "Loaded image: a:1\nLoaded image: b:1\n")
+    assert ran.err == ("lamina: error: not an archive, bad.tar\nlamina: error: no such file, gone\n"
+                       "read 8MB, new 2MB, deduplicated 8MB, ratio 10.00x, 8 MB/s\n"
+                       "lamina: error: 2 of 4 could not be loaded: bad.tar, gone\n")
+
+
+def test_load_stops_where_the_store_itself_fails(capsys: Capture) -> None:
+    ran = invoke(capsys, "load", "a", "b", load=StoreDamaged("pack is damaged"))
+    assert (ran.code, len(ran.store.calls), ran.err) == (1, 1, "lamina: error: pack is damaged\n")
+
+
+def test_load_refuses_a_terminal(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    ran = invoke(capsys, "load", load=loaded())
+    assert ran.code == 125
+    assert "requested load from stdin, but stdin is empty" in ran.err
+
+
+def test_load_reads_standard_input(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(b"tar"))
+    monkeypatch.setattr(sys, "stdin", stream)
+    ran = invoke(capsys, "load", load=loaded("a:1"))
+    assert ran.store.calls[0][1] == (stream.buffer,)
+
+
+@pytest.mark.parametrize("words", [["save"], ["image", "save"]])
+def test_save_to_a_file(capsys: Capture, words: list[str]) -> None:
+    ran = invoke(capsys, *words, "-o", "out.tar", "--format", "oci-archive", "a", "b",
+                 save=SimpleNamespace(bytes=5_000_000, seconds=0.5))
+    assert (ran.code, ran.out, ran.err) == (0, "", "saved 5MB, 10 MB/s\n")
+    assert ran.store.calls == [("save", (("a", "b"), Path("out.tar")), {"format": "oci-archive", "platform": None})]
+
+
+def test_save_refuses_a_terminal(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    ran = invoke(capsys, "save", "a")
+    assert (ran.code, ran.store.calls) == (125, [])
+    assert "cowardly refusing to save to a terminal. Use the -o flag or redirect" in ran.err
+
+
+def test_save_of_a_layout_needs_a_directory(capsys: Capture) -> None:
+    assert invoke(capsys, "save", "--format", "oci-dir", "a").code == 125
+
+
+def test_import(capsys: Capture) -> None:
+    ran = invoke(capsys, "import", "-c", "CMD sh", "--change", "ENV A=1", "-m", "why", "root.tar", "app:1", import_image=ID)
+    assert ran.out == ID + "\n"
+    assert ran.store.calls == [("import_image", (Path("root.tar"), "app:1"),
+                                {"changes": ("CMD sh", "ENV A=1"), "message": "why", "platform": None})]
+
+
+def test_tag(capsys: Capture) -> None:
+    ran = invoke(capsys, "tag", "a", "b:2", tag=None)
+    assert (ran.code, ran.out, ran.store.calls) == (0, "", [("tag", ("a", "b:2"), {})])
+
+
+def inspected(names: list[str]) -> list[dict[str, object]]:
+    if names == ["nope"]:
+        raise NotFound("No such image: nope")
+    return [{"Id": ID, "RepoTags": names, "Config": {"Cmd": None, "Env": ["é=<&>"], "Labels": {"b": "2", "a": "1"}}}]
+
+
+def test_inspect_is_indented_as_docker_does(capsys: Capture) -> None:
+    ran = invoke(capsys, "inspect", "app", inspect=inspected)
+    assert ran.out.startswith('[\n    {\n        "Id": "sha256:')
+    assert '"é=<&>"' in ran.out
+    assert json.loads(ran.out) == inspected(["app"])
+
+
+def test_inspect_prints_the_rest_of_a_missing_one(capsys: Capture) -> None:
+    ran = invoke(capsys, "inspect", "nope", "app", inspect=inspected)
+    assert (ran.code, len(json.loads(ran.out)), ran.err) == (1, 1, "lamina: error: No such image: nope\n")
+    ran = invoke(capsys, "inspect", "nope", inspect=inspected)
+    assert (ran.code, ran.out) == (1, "[]\n")
+    assert invoke(capsys, "inspect", "-f", "{{.Id}}", "nope", inspect=inspected).out == "\n"
+
+
+@pytest.mark.parametrize(("template", "out"), [
+    ("{{.Id}}", ID), ("{{.Config.Cmd}} {{json .Config.Cmd}}", "[] null"), ("{{.Config.Labels.none}}", "<no value>"),
+    ("{{range $k, $v := .Config.Labels}}{{$k}}{{$v}}{{end}}", "a1b2"), ("{{.Variant}}{{json .Config.Healthcheck}}", "null"),
+    ('{{index .Config.Labels "a"}}', "1"), ("{{json .RepoTags}}", '["app"]'),
+])
+def test_inspect_by_template(capsys: Capture, template: str, out: str) -> None:
+    assert invoke(capsys, "inspect", "-f", template, "app", inspect=inspected).out == out + "\n"
+
+
+def test_inspect_with_a_bad_template(capsys: Capture) -> None:
+    ran = invoke(capsys, "inspect", "-f", "{{.Nope}}", "app", inspect=inspected)
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith("lamina: error: template parsing error: template: :1: can't evaluate field Nope")
+
+
+def removed(*errors: Exception) -> SimpleNamespace:
+    return SimpleNamespace(events=[("Untagged", "a:1"), ("Deleted", ID)], frame_bytes=5000, dead_bytes=70, errors=list(errors))
+
+
+@pytest.mark.parametrize("words", [["rmi"], ["image", "rm"], ["image", "remove"]])
+def test_rmi(capsys: Capture, words: list[str]) -> None:
+    ran = invoke(capsys, *words, "--no-prune", "a", "b", remove=removed())
+    assert (ran.code, ran.out, ran.err) == (0, f"Untagged: a:1\nDeleted: {ID}\n", "")
+    assert ran.store.calls == [("remove", (("a", "b"),), {"force": False, "prune": False, "dry_run": False})]
+
+
+def test_rmi_dry_run(capsys: Capture) -> None:
+    ran = invoke(capsys, "rmi", "--dry-run", "a", remove=removed())
+    assert ran.err == "would free 5kB in frames that nothing would refer to any more; 70B would be dead in frames that stay\n"
+
+
+def test_rmi_tells_all_errors(capsys: Capture) -> None:
+    missing, used = NotFound("No such image: b"), Conflict("conflict", "c", "use -f")
+    ran = invoke(capsys, "rmi", "a", "b", "c", remove=removed(missing, used))
+    assert (ran.code, ran.err) == (1, "lamina: error: No such image: b\nlamina: error: conflict, c, use -f\n")
+    assert invoke(capsys, "rmi", "-f", "a", "b", remove=removed(missing)).code == 0
+    assert invoke(capsys, "rmi", "-f", "a", "b", remove=removed(missing, used)).code == 1
+
+
+def test_prune(capsys: Capture) -> None:
+    ran = invoke(capsys, "image", "prune", "-f", "-a", "--filter", "label=x", prune=removed())
+    assert ran.out == f"Deleted Images:\nuntagged: a:1\ndeleted: {ID}\n\nTotal reclaimed space: 5kB\n"
+    assert ran.store.calls == [("prune", (), {"all": True, "filters": ("label=x",)})]
+
+
+@pytest.mark.parametrize(("typed", "asked"), [("y\n", 1), ("Y\n", 1), ("n\n", 0), ("", 0), ("yes\n", 0)])
+def test_prune_asks(capsys: Capture, monkeypatch: pytest.MonkeyPatch, typed: str, asked: int) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+    ran = invoke(capsys, "image", "prune", prune=removed())
+    assert (ran.code, len(ran.store.calls)) == (0, asked)
+    assert ran.out.startswith("WARNING! This will remove all dangling images.\nAre you sure you want to continue? [y/N] ")
+
+
+def test_gc(capsys: Capture) -> None:
+    done = SimpleNamespace(packs_removed=3, bytes_freed=2_000_000, bytes_copied=1000)
+    assert invoke(capsys, "gc", gc=done).out == "Total reclaimed space: 2MB (3 packs removed, 1kB of live frames copied)\n"
+    assert json.loads(invoke(capsys, "gc", "--format", "json", gc=done).out) == {
+        "PacksRemoved": 3, "BytesFreed": 2_000_000, "BytesCopied": 1000}
+
+
+def test_verify(capsys: Capture) -> None:
+    damage = SimpleNamespace(what="frame checksum", where="pack ab\n12", images=("a:1", "b:1"))
+    ran = invoke(capsys, "verify", "a", verify=SimpleNamespace(bytes_read=4000, blobs=5, problems=[damage]))
+    assert (ran.code, ran.out) == (1, "frame checksum, pack ab\\n12, affects a:1, b:1\n")
+    assert ran.err == "read 4kB, 5 blobs, 1 problem\n"
+    assert ran.store.calls == [("verify", (("a",),), {})]
+    ran = invoke(capsys, "verify", "--format", "json", verify=SimpleNamespace(bytes_read=0, blobs=0, problems=[damage]))
+    assert json.loads(ran.out) == {"What": "frame checksum", "Where": "pack ab\n12", "Images": ["a:1", "b:1"]}
+
+
+def test_verify_of_a_sound_store(capsys: Capture) -> None:
+    ran = invoke(capsys, "verify", verify=SimpleNamespace(bytes_read=4000, blobs=5, problems=[]))
+    assert (ran.code, ran.out, ran.err) == (0, "", "read 4kB, 5 blobs, no problems\n")
+
+
+def test_store_option(capsys: Capture) -> None:
+    assert invoke(capsys, "--store", "/some/where", "images", images=[]).path == Path("/some/where")
+
+
+def commands(group: dict[str, tuple[str, str, str, str]]) -> list[tuple[str, click.Command, str]]:
+    lazy = LazyGroup("x")
+    lazy.entries = group
+    context = click.Context(cli)
+    return [(name, command, entry[3]) for name, entry in group.items() if (command := lazy.get_command(context, name))]
+
+
+@pytest.mark.parametrize("group", [COMMANDS, *GROUPS.values()])
+def test_the_table_knows_which_options_take_a_value(group: dict[str, tuple[str, str, str, str]]) -> None:
+    for name, command, values in commands(group):
+        takes = [word for one in command.params if isinstance(one, click.Option) and not one.is_flag and one.nargs == 1
+                 and one.name != "human" for word in one.opts]
+        assert sorted(takes) == sorted(values.split()), name
+
+
+def test_every_option_has_help() -> None:
+    for group in (COMMANDS, *GROUPS.values()):
+        for name, command, _ in commands(group):
+            assert command.help, name
+            assert all(one.help for one in command.params if isinstance(one, click.Option)), name
+
+
+def test_lines_of_progress(capsys: Capture) -> None:
+    lines = Lines()
+    lines.start(DIGEST, DIGEST, 10)
+    lines.start("x", "path/\x1b" + "y" * 50, None)
+    lines.advance(DIGEST, 4_000_000)
+    lines.done(DIGEST, "loaded")
+    lines.done("x", "exists")
+    lines.done("never begun", "saved")
+    out = capsys.readouterr().err.splitlines()
+    assert out[0].startswith("loaded fedcba987654 4MB in 0.")
+    assert out[1:] == [f"exists path/\\x1b{'y' * 6}…{'y' * 16}", "saved never begun"]
+
+
+def test_bars_take_everything_from_any_thread(capsys: Capture) -> None:
+    with bars() as shown:
+        for number in range(30):
+            shown.start(str(number), f"sha256:{number:064}", None if number % 2 else 100)
+            shown.advance(str(number), 100)
+            shown.done(str(number), "loaded")
+        shown.advance("unknown", 1)
+        shown.done("unknown", "loaded")
+    assert "loaded" in capsys.readouterr().err
+
+
+def test_short_labels() -> None:
+    assert short(DIGEST) == "fedcba987654"
+    assert len(short("x" * 100)) == 32
