@@ -1,7 +1,7 @@
-"""Tar scanner and entry blocks, over a layer held in memory; GB/s of tar, and entries/s, are in extra_info.
+"""Tar scanner and entry blocks, over a layer held in memory; GB/s (of tar, of blocks) and entries/s are in extra_info.
 
-The layer is the largest member of the first `docker save` archive in $LAMINA_CORPUS (a directory of tar files), or, where there is
-none, a tar of the machine's Python with its packages.
+The layer is the largest member of the first `docker save` archive in $LAMINA_CORPUS (a directory of tar files), or, where
+there is none, a tar of the machine's Python with its packages.
 """
 
 from __future__ import annotations

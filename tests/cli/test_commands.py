@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import click
 import pytest
+
 from cli.stub import DIGEST, ID, invoke
 from lamina.cli.app import LazyGroup, cli
 from lamina.cli.progress import Lines, bars, short

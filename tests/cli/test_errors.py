@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from cli.stub import invoke
 from lamina.cli.say import plain
 from lamina.errors import InvalidReference, LaminaError, NotFound, UsageError
@@ -41,8 +42,10 @@ def test_one_line(capsys: Capture, monkeypatch: pytest.MonkeyPatch, raised: Exce
     assert ran.store.closed
 
 
-@pytest.mark.parametrize("arguments", [["nope"], ["image", "nope"], ["images", "--nope"], ["tag", "a"], ["save", "--format", "x", "a"],
-                                       ["rmi"], ["--store"], ["images", "a", "b"], ["completion", "tcsh"]])
+@pytest.mark.parametrize("arguments", [
+    ["nope"], ["image", "nope"], ["images", "--nope"], ["tag", "a"], ["save", "--format", "x", "a"], ["rmi"], ["--store"],
+    ["images", "a", "b"], ["completion", "tcsh"],
+])
 def test_usage_errors(capsys: Capture, arguments: list[str]) -> None:
     ran = invoke(capsys, *arguments)
     assert ran.code == 125
@@ -83,7 +86,8 @@ sys.exit(code)
 
 
 def program(body: str, *arguments: str) -> list[str]:
-    text = PROGRAM.format(source=str(SOURCE), tests=str(SOURCE.parent / "tests"), body=body, arguments=list(arguments) or ["images"])
+    words = list(arguments) or ["images"]
+    text = PROGRAM.format(source=str(SOURCE), tests=str(SOURCE.parent / "tests"), body=body, arguments=words)
     return [sys.executable, "-c", text]
 
 
@@ -116,22 +120,23 @@ def test_an_ignored_signal_stays_ignored() -> None:
     assert (done.returncode, done.stderr) == (0, "cleaned\n")
 
 
-def test_a_closed_pipe_is_no_matter_for_words() -> None:
-    body = "return [summary()] * 20000"
-    with subprocess.Popen(program(body), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        process.stdout.close()
-        assert process.stderr is not None
-        err = process.stderr.read()
-    assert (process.returncode, err) == (1, "cleaned\n")
+@pytest.mark.parametrize("count", [1, 2000])
+def test_a_closed_pipe_is_no_matter_for_words(count: int) -> None:
+    body = f"return [summary()] * {count}"
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(program(body), stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "cleaned\n")
 
 
 def test_a_full_device_is_one_line() -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(program("return [summary()]"), stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert (done.returncode, done.stderr) == (
-        1, "lamina: error: cannot write to standard output, no space left on device\ncleaned\n")
+    assert done.returncode == 1
+    assert done.stderr.startswith("lamina: error: ")
+    assert done.stderr.endswith("no space left on device\ncleaned\n")
+    assert done.stderr.count("\n") == 2
 
 
 def test_closed_standard_streams() -> None:

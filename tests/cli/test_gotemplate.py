@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from lamina.cli.gotemplate import Map, NilList, Template, TemplateError, to_json
+
+from lamina.cli.gotemplate import Map, NilList, Template, TemplateError, template, to_json
 from lamina.cli.gotemplate.functions import Row
 
 DATA = {
@@ -120,10 +121,13 @@ def test_refuses(source: str, message: str) -> None:
     assert message in str(caught.value)
 
 
-def test_output_is_bounded() -> None:
-    inner = "{{range $}}" * 6 + "{{.}}" + "{{end}}" * 6
-    with pytest.raises(TemplateError, match="takes more than"):
-        Template(inner).render(list(range(40)))
+@pytest.mark.parametrize(("limit", "message"), [("MAX_STEPS", "takes more than 50 steps"), ("MAX_OUTPUT", "gives more than 50")])
+def test_work_and_output_are_bounded(monkeypatch: pytest.MonkeyPatch, limit: str, message: str) -> None:
+    product = Template("{{range $}}{{range $}}{{.}}{{end}}{{end}}")
+    assert len(product.render(list(range(9)))) == 81
+    monkeypatch.setattr(template, limit, 50)
+    with pytest.raises(TemplateError, match=message):
+        product.render(list(range(9)))
 
 
 def test_json_of_a_row_escapes_html_and_sorts_keys() -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
+
 from cli.stub import DIGEST, ID, invoke, summary
 from lamina.cli.units import ZERO_TIME, go_time
 
@@ -182,7 +183,8 @@ def test_system_df_of_an_empty_store(capsys: Capture) -> None:
     assert "Packs     0B        -         0B\n" in invoke(capsys, "system", "df", df=empty).out
 
 
-FACTS = {"path": "/s\x1b", "format": 1, "stored_bytes": 2_000_000, "ok": True, "cpu": {"features": ["avx2", "sha_ni"], "none": []}}
+FACTS = {"path": "/s\x1b", "format": 1, "stored_bytes": 2_000_000, "ok": True,
+         "cpu": {"features": ["avx2", "sha_ni"], "none": []}}
 
 
 def test_info(capsys: Capture) -> None:

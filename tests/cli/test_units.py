@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime
 
 import pytest
+
 from lamina.cli.units import ZERO_TIME, go_time, human_duration, human_size, rfc3339, since
 
 

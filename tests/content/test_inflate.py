@@ -9,6 +9,7 @@ import lzma
 import os
 import random
 import tracemalloc
+import zlib
 
 import pytest
 import zstandard
@@ -141,6 +142,38 @@ def test_a_zstd_window_beyond_the_limit() -> None:
     data = stream.compress(b"x" * 1000) + stream.flush()
     with pytest.raises(LimitExceeded, match="128 MiB"):
         inflate(data, "zstd")
+
+
+def test_an_xz_dictionary_beyond_the_limit() -> None:
+    data = bytearray(lzma.compress(b"x" * 1000))
+    # The block header: size, flags, filter LZMA2, one byte of properties (32: 256 MiB), padding, CRC-32.
+    assert data[14:16] == b"\x21\x01"
+    data[16] = 32
+    data[20:24] = zlib.crc32(data[12:20]).to_bytes(4, "little")
+    with pytest.raises(LimitExceeded, match="128 MiB"):
+        inflate(bytes(data), "xz")
+
+
+@pytest.mark.parametrize("step", [1 << 20, 1])
+def test_gzip_headers_of_each_form(step: int) -> None:
+    plain = gzip.compress(PLAIN)
+    extra, name, comment = b"\x04\x00abcd", b"layer.tar\0", b"a comment\0"
+    for flags, fields in ((4, extra), (8, name), (16, comment), (1, b""), (28, extra + name + comment)):
+        header = plain[:3] + bytes([flags]) + plain[4:10] + fields
+        checked = header[:3] + bytes([flags | 2]) + header[4:]
+        checked += (zlib.crc32(checked) & 0xFFFF).to_bytes(2, "little")
+        for start in (header, checked):
+            member = start + plain[10:]
+            assert inflate(member * 2, "gzip", step) == PLAIN * 2
+            for end in range(10, len(start)):
+                with pytest.raises(InvalidContent):
+                    inflate(member[:end], "gzip", step)
+
+
+def test_a_gzip_header_without_end() -> None:
+    endless = gzip.compress(b"")[:3] + b"\x08" + bytes(6) + b"name" * (1 << 20)
+    with pytest.raises(InvalidContent):
+        inflate(endless, "gzip")
 
 
 @pytest.mark.parametrize("kind", KINDS)

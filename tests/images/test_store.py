@@ -130,6 +130,19 @@ def test_a_platform_that_is_incomplete_is_listed(store: ImageStore) -> None:
     assert [row.image_id for row in store.images()] == [AMD.id]
 
 
+def test_a_manifest_that_is_missing_itself(store: ImageStore) -> None:
+    archive = oci_archive(ARM, AMD, name="docker.io/library/x:latest", leave_out=(ARM.manifest(),))
+    missing = sha256(ARM.manifest())
+    assert [(one.digest, one.missing) for one in store.load(archive).incomplete] == [(missing, (missing,))]
+
+
+def test_a_name_with_tag_and_digest_is_kept_by_its_tag(store: ImageStore) -> None:
+    digest = sha256(AMD.manifest())
+    result = store.load(oci_archive(AMD, name=f"docker.io/library/x:1@{digest}", index=False))
+    assert (result.loaded[0].reference, store.names()) == ("x:1", ["x:1"])
+    assert store.inspect([f"x@{digest}"])[0]["RepoTags"] == ["x:1"]
+
+
 def test_a_failed_load_leaves_nothing(store: ImageStore) -> None:
     broken = docker_archive((BASE, ["x"])).getvalue()[:4096]
     with pytest.raises((ArchiveError, InvalidContent)):
@@ -151,6 +164,27 @@ def test_saved_and_loaded_again(store: ImageStore, tmp_path: Path) -> None:
     with lamina.open(tmp_path / "other") as other:
         assert [(one.reference, one.image_id) for one in other.load(out).loaded] == [
             ("base:1", BASE.id), ("", CHILD.id)]
+
+
+def test_progress_of_save(store: ImageStore) -> None:
+    class Heard:
+        def __init__(self) -> None:
+            self.total, self.seen, self.status = 0, 0, set[str]()
+
+        def start(self, key: str, label: str, total: int | None) -> None:
+            self.total += total or 0
+
+        def advance(self, key: str, count: int) -> None:
+            self.seen += count
+
+        def done(self, key: str, status: str) -> None:
+            self.status.add(status)
+
+    heard = Heard()
+    load(store, (BASE, ["base"]))
+    store.save(["base"], io.BytesIO(), progress=heard)
+    assert heard.seen >= heard.total > len(BASE.layers[0])
+    assert heard.status == {"saved"}
 
 
 def test_a_repository_without_a_tag_is_saved_with_all(store: ImageStore) -> None:

@@ -31,6 +31,7 @@ class World:
         self.indexes: dict[str, list[str]] = {}
         self.roots: list[Root] = []
         self.parsed: list[str] = []
+        self.made: set[str] = set()
 
     def image(self, word: str, layers: str = "", names: str = "", *, created: str = "2024-01-01T00:00:00Z",
               history: list[dict[str, Any]] | None = None, platform: Platform = LINUX, made: bool = True,
@@ -42,7 +43,9 @@ class World:
             "word": word, "created": created, "os": platform.os, "architecture": platform.architecture,
             "config": config, "history": steps, "rootfs": {"type": "layers", "diff_ids": diff_ids}}).encode()
         made_image = Image(Digest.of(document), digest(f"manifest {word}"), created, platform, diff_ids, size,
-                           whole, made)
+                           whole)
+        if made:
+            self.made.add(made_image.manifest)
         self.documents[made_image.id] = document
         self.images[made_image.manifest] = made_image
         if rooted:
@@ -59,7 +62,8 @@ class World:
         self.roots += [root(name, target, media_type) for name in names.split() or [f"@{target}"]]
 
     def view(self) -> View:
-        return View(self.roots, self.images, lambda target: self.indexes.get(target, []), self._document)
+        return View(self.roots, self.images, lambda target: self.indexes.get(target, []), self._document,
+                    lambda: self.made)
 
     def _document(self, target: str) -> bytes:
         self.parsed.append(target)

@@ -165,6 +165,20 @@ def test_a_failed_rebuild_changes_nothing(path: Path) -> None:
     Catalog.rebuild(path, fill).close()
 
 
+def test_what_moves_into_place_is_the_whole_catalog(path: Path) -> None:
+    """The log is brought in before, not only by the last connection that closes."""
+    others = []
+
+    def watched(catalog: Catalog) -> None:
+        fill(catalog)
+        others.append(sqlite3.connect(catalog._db.path))
+        others[0].execute("SELECT * FROM meta").fetchall()
+
+    with Catalog.rebuild(path, watched) as catalog:
+        assert catalog.blob(d("rebuilt"))
+    others[0].close()
+
+
 def test_a_replaced_catalog_takes_no_commit(path: Path, catalog: Catalog) -> None:
     path.unlink()
     with pytest.raises(LeaseLost, match="replaced"), catalog.transaction() as tx:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO
 
@@ -16,6 +17,7 @@ from lamina.store import lease as module
 from lamina.store.catalog import Catalog
 from lamina.store.lease import Lease, dead_leases, oldest_start, reap
 from lamina.store.schema import BlobRow
+from lamina.store.transaction import Transaction
 
 ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 DIGEST = "sha256:" + "a" * 64
@@ -213,13 +215,13 @@ def test_a_lock_taken_by_a_reaper_is_made_anew(catalog: Catalog, state: Path, ba
 def test_while_it_is_reaped_nobody_else_can(catalog: Catalog, state: Path, backend: LocalBackend, holder: Holder,
                                             monkeypatch: pytest.MonkeyPatch) -> None:
     holder.kill()
-    true_sweep, inner = backend.sweep_temporaries, []
+    true_transaction, inner = catalog.transaction, []
 
-    def sweep(owner: str) -> int:
-        inner.append(reap(catalog, state, LocalBackend(backend.root)))
-        return true_sweep(owner)
+    def transaction() -> AbstractContextManager[Transaction]:
+        inner.append(reap(catalog, state, backend))
+        return true_transaction()
 
-    monkeypatch.setattr(backend, "sweep_temporaries", sweep)
+    monkeypatch.setattr(catalog, "transaction", transaction)
     assert reap(catalog, state, backend) == [holder.id]
     assert inner == [[]]
 

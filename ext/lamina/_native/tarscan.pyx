@@ -63,7 +63,7 @@ cdef enum:
 
 MAX_FEED = FEED_LIMIT
 
-Column = namedtuple("Column", ["starts", "data"])
+Column = namedtuple("Column", ["starts", "data"], module=__name__)
 
 EntryColumns = namedtuple(
     "EntryColumns",
@@ -71,6 +71,7 @@ EntryColumns = namedtuple(
         "kind", "mode", "uid", "gid", "size", "stored", "offset", "header", "mtime", "mtime_ns", "devmajor",
         "devminor", "path", "link", "uname", "gname", "xattrs", "sparse",
     ],
+    module=__name__,
 )
 
 
@@ -106,7 +107,6 @@ cdef class TarScanner:
 
     def feed(self, data):
         cdef Py_buffer view
-        cdef int result
         self._usable()
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:

@@ -64,11 +64,10 @@ class Names:
 
     def pairs(self) -> list[tuple[str, Descriptor]]:
         """(name, root) for all, roots in order, a nameless one with ''."""
-        found = []
-        for digest, root in self._roots.items():
-            names = [name for name, named in self._names.items() if named.digest == digest]
-            found += [(name, root) for name in names or [""]]
-        return found
+        names: dict[str, list[str]] = {}
+        for name, root in self._names.items():
+            names.setdefault(root.digest, []).append(name)
+        return [(name, root) for digest, root in self._roots.items() for name in names.get(digest, [""])]
 
     def _name(self, name: str, root: Descriptor) -> None:
         earlier = self._names.pop(name, root)

@@ -16,7 +16,7 @@ from types import FrameType
 import click
 
 from lamina.cli.app import cli
-from lamina.cli.say import error, note
+from lamina.cli.say import error, note, system_words
 from lamina.cli.settings import Settings
 from lamina.errors import LaminaError
 
@@ -34,13 +34,12 @@ class Interrupted(KeyboardInterrupt):
 
 def run(arguments: Sequence[str], settings: Settings | None = None) -> int:
     """Run one command; the exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    _standard_streams()
     try:
         with _signals():
             code = _invoke(arguments, settings)
-            return code or _flush()
+            flushed = _flush()
+            return code or flushed
     except BrokenPipeError:
         _let_go_of_stdout()
         return 1
@@ -68,12 +67,10 @@ def _invoke(arguments: Sequence[str], settings: Settings | None) -> int:
 
 def _failed(problem: Exception) -> int:
     """The one line for whatever went wrong."""
-    if isinstance(problem, LaminaError):
+    if isinstance(problem, (LaminaError, OSError)):
         error(problem)
-        return problem.exit_code
-    if isinstance(problem, OSError):
-        error(_system(problem))
-    elif isinstance(problem, MemoryError):
+        return problem.exit_code if isinstance(problem, LaminaError) else 1
+    if isinstance(problem, MemoryError):
         error("out of memory")
     elif os.environ.get("LAMINA_DEBUG"):
         raise problem
@@ -90,7 +87,7 @@ def _flush() -> int:
         raise
     except OSError as problem:
         _let_go_of_stdout()
-        error(f"cannot write to standard output, {_system(problem)}")
+        error(f"cannot write to standard output, {system_words(problem)}")
         return 1
     return 0
 
@@ -99,12 +96,6 @@ def _usage(wrong: click.UsageError) -> int:
     path = wrong.ctx.command_path if wrong.ctx else "lamina"
     error(f"{wrong.format_message().rstrip('.')}, see `{path} --help`")
     return USAGE
-
-
-def _system(problem: OSError) -> str:
-    what = problem.strerror or str(problem) or type(problem).__name__
-    names = [os.fsdecode(name) for name in (problem.filename, problem.filename2) if isinstance(name, (str, bytes))]
-    return ", ".join([what[:1].lower() + what[1:], *names])
 
 
 @contextmanager
@@ -118,7 +109,7 @@ def _signals() -> Iterator[None]:
     def came(number: int, frame: FrameType | None) -> None:
         nonlocal seen
         seen += 1
-        if seen == 1:
+        if seen >= 1:
             raise Interrupted(number)
         if seen > 2:
             os._exit(128 + number)
@@ -132,6 +123,21 @@ def _signals() -> Iterator[None]:
     finally:
         for number in ours:
             signal.signal(number, before[number])
+
+
+def _standard_streams() -> None:
+    """Make them usable: a closed one would give its number to the next file opened, a catalog perhaps; and what a
+    terminal's character set lacks becomes an escape.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _let_go_of_stdout() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 LONGEST = 4000  # characters of one message; a name from an archive may be megabytes
@@ -24,9 +25,16 @@ def note(text: str) -> None:
     print(plain(short), file=sys.stderr, flush=True)
 
 
-def error(text: object) -> None:
+def error(what: object) -> None:
     """`lamina: error: ...`, one line."""
-    note(f"lamina: error: {text}")
+    note(f"lamina: error: {system_words(what) if isinstance(what, OSError) else what}")
+
+
+def system_words(problem: OSError) -> str:
+    """What the system refused and on which files, as `what, where`."""
+    what = problem.strerror or str(problem) or type(problem).__name__
+    names = [os.fsdecode(name) for name in (problem.filename, problem.filename2) if isinstance(name, (str, bytes))]
+    return ", ".join([what[:1].lower() + what[1:], *names])
 
 
 def warning(text: object) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import IO, Literal, Protocol, cast
 
 from lamina.content import FileRegion, Reader
-from lamina.errors import InvalidContent, LimitExceeded
+from lamina.errors import InvalidContent, LaminaError, LimitExceeded
 
 Kind = Literal["", "gzip", "zstd", "xz", "bzip2"]
 
@@ -28,6 +28,10 @@ _INPUT_SIZE = 128 * 1024
 _OUTPUT_SIZE = 64 * 1024
 _MAX_WINDOW = 128 << 20
 _XZ_MEMORY = 128 << 20
+
+# Flags of a gzip header, and how much of one is collected before it is given to the decoder as it is.
+_HEADER_CHECKSUM, _EXTRA, _NAME, _COMMENT = 2, 4, 8, 16
+_MAX_HEADER = 128 * 1024
 
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _ZSTD_SKIPPABLE = b"\x2a\x4d\x18"
@@ -136,7 +140,11 @@ class _Decoder(Protocol):
 
 
 class _Members:
-    """Members of gzip, xz or bzip2, one after another; `padded` says whether zeros may stand after each."""
+    """Members of gzip, xz or bzip2, one after another.
+
+    `padded` says whether zeros may stand after each, `begins` whether the bytes have what the decoder wants to
+    see of a member at once.
+    """
 
     def __init__(
         self,
@@ -147,9 +155,10 @@ class _Members:
         make: Callable[[], _Decoder],
         failures: tuple[type[Exception], ...],
         padded: bool,
+        begins: Callable[[bytes], bool],
     ) -> None:
         self._reader, self._kind, self._where = reader, kind, where
-        self._make, self._failures, self._padded = make, failures, padded
+        self._make, self._failures, self._padded, self._begins = make, failures, padded, begins
         self._buffer = memoryview(bytearray(_INPUT_SIZE))
         self._decoder: _Decoder | None = None
         self._rest = b""
@@ -164,7 +173,7 @@ class _Members:
             try:
                 plain = decoder.decompress(data, min(len(buffer), _OUTPUT_SIZE))
             except self._failures as error:
-                raise _damaged(self._kind, self._where, error) from error
+                raise _refused(self._kind, self._where, error) from error
             if decoder.eof:
                 self._rest, self._decoder, self._begun = decoder.unused_data, None, True
             if plain:
@@ -185,7 +194,7 @@ class _Members:
         while True:
             if self._padded and self._begun:
                 self._rest = self._rest.lstrip(b"\0")
-            if len(self._rest) >= SNIFF_SIZE:
+            if self._begins(self._rest):
                 break
             count = self._reader.readinto(self._buffer)
             if not count:
@@ -198,6 +207,27 @@ class _Members:
         return self._decoder
 
 
+def _begins(data: bytes) -> bool:
+    return len(data) >= SNIFF_SIZE
+
+
+def _begins_gzip(data: bytes) -> bool:
+    """Whether a gzip header is whole (RFC 1952, section 2.3).  ISA-L fails over one that comes in pieces, if it
+    has a checksum or more than one of the optional fields."""
+    at = 10
+    if len(data) < at:
+        return False
+    flags = data[3]
+    if flags & _EXTRA:
+        at += 2 + int.from_bytes(data[at : at + 2], "little")
+    for flag in (_NAME, _COMMENT):
+        if flags & flag:
+            at = data.find(b"\0", at, _MAX_HEADER) + 1 or _MAX_HEADER
+    if flags & _HEADER_CHECKSUM:
+        at += 2
+    return len(data) >= min(at, _MAX_HEADER)
+
+
 def _open_gzip(reader: Reader, kind: Kind, where: object) -> _Plain:
     from isal import igzip_lib
 
@@ -206,7 +236,7 @@ def _open_gzip(reader: Reader, kind: Kind, where: object) -> _Plain:
         return decoder
 
     failure = cast(type[Exception], igzip_lib.IsalError)
-    return _Members(reader, kind, where, make=make, failures=(failure,), padded=True)
+    return _Members(reader, kind, where, make=make, failures=(failure,), padded=True, begins=_begins_gzip)
 
 
 def _open_xz(reader: Reader, kind: Kind, where: object) -> _Plain:
@@ -215,14 +245,14 @@ def _open_xz(reader: Reader, kind: Kind, where: object) -> _Plain:
     def make() -> _Decoder:
         return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
 
-    return _Members(reader, kind, where, make=make, failures=(lzma.LZMAError,), padded=True)
+    return _Members(reader, kind, where, make=make, failures=(lzma.LZMAError,), padded=True, begins=_begins)
 
 
 def _open_bzip2(reader: Reader, kind: Kind, where: object) -> _Plain:
     import bz2
 
-    failures = (OSError, ValueError)
-    return _Members(reader, kind, where, make=bz2.BZ2Decompressor, failures=failures, padded=False)
+    make, failures = bz2.BZ2Decompressor, (OSError, ValueError)
+    return _Members(reader, kind, where, make=make, failures=failures, padded=False, begins=_begins)
 
 
 class _ZstdFrames:
@@ -322,10 +352,7 @@ class _Zstd:
         try:
             return self._stream.readinto(buffer)
         except self._failure as error:
-            if "too much memory" in str(error):
-                hint = "compress them again with a smaller one"
-                raise LimitExceeded("zstd data with a window beyond 128 MiB", self._where, hint) from error
-            raise _damaged(self._kind, self._where, error) from error
+            raise _refused(self._kind, self._where, error) from error
 
 
 _OPENERS: dict[str, Callable[[Reader, Kind, object], _Plain]] = {
@@ -336,7 +363,11 @@ _OPENERS: dict[str, Callable[[Reader, Kind, object], _Plain]] = {
 }
 
 
-def _damaged(kind: Kind, where: object, error: Exception) -> InvalidContent:
+def _refused(kind: Kind, where: object, error: Exception) -> LaminaError:
+    # Neither zstd nor xz has an error of its own for this; "memory" stands in both messages and in no other.
+    if "memory" in str(error).lower():
+        hint = "compress them again with a smaller one"
+        return LimitExceeded(f"{kind} data with a window beyond 128 MiB", where, hint)
     return InvalidContent(f"damaged {kind} data ({str(error).lower()})", where, "get the file again")
 
 

@@ -62,7 +62,7 @@ def _artifact(view: View, entry: Entry) -> dict[str, Any]:
 
 def _names(view: View, entry: Entry) -> dict[str, list[str]]:
     digests = sorted({f"{root.reference.familiar_name}@{root.digest}" for root in entry.names if root.reference
-                      and not view.is_made(root.digest)})
+                      and root.digest not in view.made})
     return {"RepoTags": entry.tags, "RepoDigests": digests}
 
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from lamina.images import times
 from lamina.images.filters import LISTING, Filters, parse_filters
 from lamina.images.names import find
-from lamina.images.view import Entry, Image, Root, View
+from lamina.images.view import Entry, Image, View
 
 NONE = "<none>"
 
@@ -19,24 +19,28 @@ NONE = "<none>"
 class ImageSummary:
     """One row.
 
-    `repository`, `tag`, `digest`: `<none>` where there is none; `digest` is that of the manifest or index that the
-    name leads to, unless Lamina made it.  `size`: bytes of the regular files of all layers, hardlinks once.
-    `platform`: `os/architecture[/variant]`.  `whole`: nothing of it is missing.  `names`: all familiar names of
-    the image.
+    `repository`, `tag`: `<none>` where there is none.  `size`: bytes of the regular files of all layers, hardlinks
+    once.  `platform`: `os/architecture[/variant]`.  `whole`: nothing of it is missing.  `names`: all familiar names
+    of the image.
     """
 
     repository: str
     tag: str
-    digest: str
     image_id: str
     created: datetime
     size: int
     platform: str
     whole: bool
     names: tuple[str, ...]
+    _target: str
     _view: View = field(repr=False, compare=False)
 
-    # A listing of 1,000 names asks for neither, and each would take longer than all the rest.
+    # A plain listing of 1,000 names asks for none of these, and each would take as long as all the rest.
+    @property
+    def digest(self) -> str:
+        """That of the manifest or index that the name leads to; `<none>` for one that Lamina made."""
+        return NONE if not self._target or self._target in self._view.made else self._target
+
     @cached_property
     def labels(self) -> dict[str, str]:
         """The labels of its config."""
@@ -70,7 +74,7 @@ def summarize(view: View, image: Image) -> ImageSummary:
     """The row of an image by its first name."""
     entry = view.entries.get(image.id) or Entry(image)
     first = next(_named_rows(view, entry, Filters()), None)
-    return first or _row(view, entry, NONE, NONE, NONE)
+    return first or _row(view, entry, NONE, NONE, "")
 
 
 def _rows(view: View, entry: Entry, wanted: Filters, every: bool) -> Iterator[ImageSummary]:
@@ -82,7 +86,7 @@ def _rows(view: View, entry: Entry, wanted: Filters, every: bool) -> Iterator[Im
     hidden = ((intermediate and (wanted.dangling is True or not every))
               or wanted.dangling is False or wanted.references)
     if not hidden:
-        yield _row(view, entry, NONE, NONE, NONE)
+        yield _row(view, entry, NONE, NONE, "")
 
 
 def _named_rows(view: View, entry: Entry, wanted: Filters) -> Iterator[ImageSummary]:
@@ -92,22 +96,18 @@ def _named_rows(view: View, entry: Entry, wanted: Filters) -> Iterator[ImageSumm
         if not wanted.meets_reference(reference):
             continue
         if reference.tag:
-            yield _row(view, entry, reference.familiar_name, reference.tag, _digest(view, root))
+            yield _row(view, entry, reference.familiar_name, reference.tag, root.digest)
         elif reference.name not in tagged:
             # A name with a digest only stands in a row of its own where its repository has no tag here.
-            yield _row(view, entry, reference.familiar_name, NONE, _digest(view, root))
+            yield _row(view, entry, reference.familiar_name, NONE, root.digest)
 
 
-def _digest(view: View, root: Root) -> str:
-    return NONE if view.is_made(root.digest) else root.digest
-
-
-def _row(view: View, entry: Entry, repository: str, tag: str, digest: str) -> ImageSummary:
+def _row(view: View, entry: Entry, repository: str, tag: str, target: str) -> ImageSummary:
     image = entry.image
     return ImageSummary(
-        repository=repository, tag=tag, digest=digest, image_id=image.id,
+        repository=repository, tag=tag, image_id=image.id,
         created=times.parse(image.created), size=image.size,
         platform=str(image.platform), whole=image.whole,
         names=tuple(root.reference.familiar() for root in entry.names if root.reference),
-        _view=view,
+        _target=target, _view=view,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from lamina.images.names import short_id
 from lamina.images.records import root_image_id
 from lamina.images.tagging import Tagger
 from lamina.images.view import Root
-from lamina.oci import Descriptor, Platform
+from lamina.oci import Descriptor, Platform, is_attestation, is_index, is_manifest
 from lamina.reference import Reference
 from lamina.store import BlobStore
 
@@ -75,7 +75,8 @@ class _Load:
         if not name:
             self.tagger.keep(root)
             return
-        before = self.tagger.name(root, Reference.parse(name))
+        # Of a tag with a digest the tag is what docker keeps.
+        before = self.tagger.name(root, replace(Reference.parse(name), digest=None))
         if before is not None:
             self.moved[name] = before
 
@@ -85,7 +86,9 @@ class _Load:
         for digest, copy in self.copies.items():
             for lost, parent in copy.missing:
                 # A manifest that is missing itself is reported under its own digest.
-                manifest = lost if parent.digest == digest else parent
+                manifest = parent if parent.digest != digest and not _is_document(lost) else lost
+                if is_attestation(manifest):
+                    continue
                 _, _, missing = found.setdefault(manifest.digest, (names[digest], manifest, []))
                 missing.append(lost.digest)
         return [Incomplete(name, manifest.digest, str(manifest.platform or ""), tuple(missing))
@@ -128,8 +131,12 @@ def load(
             warnings, work.incomplete(names), session.stats)
 
 
+def _is_document(descriptor: Descriptor) -> bool:
+    return is_manifest(descriptor.media_type) or is_index(descriptor.media_type)
+
+
 def _familiar(name: str) -> str:
-    return Reference.parse(name).familiar() if name else ""
+    return replace(Reference.parse(name), digest=None).familiar() if name else ""
 
 
 def _renamed(store: BlobStore, name: str, before: Root) -> str:

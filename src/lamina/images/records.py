@@ -20,10 +20,9 @@ NAMELESS = "@"
 
 def read_view(store: BlobStore) -> View:
     """Everything, at this moment."""
-    made = {row.digest for row in store.catalog.blobs("document") if row.made}
-    images = {row.manifest: _image(row, row.manifest in made) for row in store.catalog.images()}
+    images = {row.manifest: _image(row) for row in store.catalog.images()}
     return View((_root(row) for row in store.catalog.refs()), images,
-                lambda digest: _members(store, digest), store.document)
+                lambda digest: _members(store, digest), store.document, lambda: _made(store))
 
 
 def ref_of(store: BlobStore, name: str) -> Root | None:
@@ -39,7 +38,8 @@ def refs_to(store: BlobStore, digest: str) -> list[Root]:
 
 def root_image_id(store: BlobStore, digest: str, platform: Platform | None = None) -> str:
     """The id of the image that a manifest or index stands for here."""
-    view = View((), _Images(store), lambda digest: _members(store, digest), store.document)
+    view = View((), _Images(store), lambda digest: _members(store, digest), store.document,
+                lambda: _made(store))
     if platform is not None:
         for image in view.reached(digest):
             if matches(platform, image.platform):
@@ -58,6 +58,10 @@ def manifest_descriptor(store: BlobStore, image: Image) -> Descriptor:
     if row is None:
         raise NotFound("the image's manifest is missing", image.manifest, "run 'lamina verify'")
     return Descriptor(row.media_type, Digest(image.manifest), row.size)
+
+
+def _made(store: BlobStore) -> set[str]:
+    return {row.digest for row in store.catalog.blobs("document") if row.made}
 
 
 def _members(store: BlobStore, digest: str) -> list[str]:
@@ -79,7 +83,7 @@ class _Images(Mapping[str, Image]):
         row = self._catalog.image(digest)
         if row is None:
             raise KeyError(digest)
-        return _image(row, False)
+        return _image(row)
 
     def __iter__(self) -> Iterator[str]:
         return (row.manifest for row in self._catalog.images())
@@ -88,9 +92,9 @@ class _Images(Mapping[str, Image]):
         return sum(1 for _ in self)
 
 
-def _image(row: ImageRow, made: bool) -> Image:
+def _image(row: ImageRow) -> Image:
     return Image(row.config, row.manifest, row.created, Platform(row.os, row.architecture, row.variant),
-                 row.diff_ids, row.size, row.whole, made)
+                 row.diff_ids, row.size, row.whole)
 
 
 def _root(row: RefRow) -> Root:

@@ -106,7 +106,7 @@ class Removal:
 
     def _say_digest(self, entry: Entry, root: Root) -> None:
         """Docker keeps a reference by digest beside the tags of a repository, and names it when the last tag goes."""
-        if root.reference is None or self.view.is_made(root.digest):
+        if root.reference is None or root.digest in self.view.made:
             return
         name = root.reference.name
         if not any(other.reference and other.reference.name == name and other.digest == root.digest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -20,7 +20,7 @@ from lamina.reference import Reference, is_hex_id
 from lamina.store import BlobStore
 
 if TYPE_CHECKING:
-    from lamina.content import Source
+    from lamina.content import Reader, Source
     from lamina.content.progress import Progress
 
 FORMATS = ("docker-archive", "oci-archive", "oci-dir")
@@ -59,7 +59,8 @@ def save(
     wanted = Platform.parse(platform) if platform else None
     roots = choose_roots(store, read_view(store), names, wanted)
     observer = _Observer(progress or Silent())
-    with store.reading() as source:
+    with store.reading() as reading:
+        source = _Watched(reading, observer.progress)
         if format == "oci-dir":
             if not isinstance(output, Path):
                 raise UsageError("an oci-dir needs a path to be written to")
@@ -121,19 +122,51 @@ class _Counted:
         return count
 
 
+class _Watched:
+    """A source whose readers tell a progress display how far they are."""
+
+    def __init__(self, source: Source, progress: Progress) -> None:
+        self._source, self._progress = source, progress
+
+    def resolve(self, reference: str) -> Descriptor:
+        return self._source.resolve(reference)
+
+    def references(self) -> Iterable[tuple[str, Descriptor]]:
+        return self._source.references()
+
+    def fetch(self, descriptor: Descriptor) -> Reader:
+        return _WatchedReader(self._source.fetch(descriptor), descriptor.digest, self._progress)
+
+
+class _WatchedReader:
+    def __init__(self, reader: Reader, key: str, progress: Progress) -> None:
+        self._reader, self._key, self._progress = reader, key, progress
+
+    @property
+    def size(self) -> int | None:
+        return self._reader.size
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        count = self._reader.readinto(buffer)
+        self._progress.advance(self._key, count)
+        return count
+
+    def close(self) -> None:
+        self._reader.close()
+
+
 class _Observer:
     """Tells a progress display of the blobs that are written."""
 
     def __init__(self, progress: Progress) -> None:
-        self._progress, self.bytes = progress, 0
+        self.progress, self.bytes = progress, 0
 
     def started(self, descriptor: Descriptor) -> None:
-        self._progress.start(descriptor.digest, descriptor.media_type, descriptor.size)
+        self.progress.start(descriptor.digest, descriptor.media_type, descriptor.size)
 
     def skipped(self, descriptor: Descriptor) -> None:
         """It is in the archive already."""
 
     def done(self, descriptor: Descriptor) -> None:
         self.bytes += descriptor.size
-        self._progress.advance(descriptor.digest, descriptor.size)
-        self._progress.done(descriptor.digest, "saved")
+        self.progress.done(descriptor.digest, "saved")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 # Go's zero time; docker shows it for images that name no moment of creation.
 NEVER = datetime(1, 1, 1, tzinfo=UTC)
@@ -12,7 +13,6 @@ NEVER_TEXT = "0001-01-01T00:00:00Z"
 _MOMENT = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?(?:[Zz]|([+-])(\d\d):(\d\d))"
 )
-_NEVER_KEY = (int(NEVER.timestamp()), 0)
 
 
 def parse(text: str) -> datetime:
@@ -20,10 +20,12 @@ def parse(text: str) -> datetime:
     return _moment(text)[0]
 
 
+# A listing asks for the same moments three times: to sort, to filter, to show.
+@lru_cache(maxsize=4096)
 def key(text: str) -> tuple[int, int]:
     """Seconds since 1970 and nanoseconds: what moments are compared by."""
     moment, nanoseconds = _moment(text)
-    return (int(moment.replace(microsecond=0).timestamp()), nanoseconds) if text else _NEVER_KEY
+    return int(moment.replace(microsecond=0).timestamp()), nanoseconds
 
 
 def rfc3339(moment: datetime) -> str:
@@ -33,6 +35,7 @@ def rfc3339(moment: datetime) -> str:
     return f"{moment.year:04d}-{moment:%m-%dT%H:%M:%S}{fraction}Z"
 
 
+@lru_cache(maxsize=4096)
 def _moment(text: str) -> tuple[datetime, int]:
     found = _MOMENT.fullmatch(text)
     if found is None:

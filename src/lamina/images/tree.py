@@ -58,11 +58,17 @@ def grow_from(store: BlobStore) -> list[TreeNode]:
 
     with store.reading() as reading:
 
+        # Images that differ in their configs alone are many, and bring the same.
+        known: dict[tuple[str, ...], int] = {}
+
         def new_bytes(image: Image, below: int) -> int:
             rows = layer_rows(store, image)
-            marks = Marks(store)
-            for row in rows[:below]:
-                marks.add(reading.index, row)
-            return sum(marks.add(reading.index, row) for row in rows[below:])
+            key = (str(below), *(row.digest for row in rows))
+            if key not in known:
+                marks = Marks(store)
+                for row in rows[:below]:
+                    marks.add(reading.index, row)
+                known[key] = sum(marks.add(reading.index, row) for row in rows[below:])
+            return known[key]
 
         return grow(read_view(store), lambda image: layer_sizes(store, image), new_bytes)

@@ -78,6 +78,8 @@ def _drop_orphans(store: BlobStore, own: Lease) -> None:
     dead = set(dead_leases(store.catalog, store.state_dir))
     if any(lease.kind != "read" and lease.id != own.id and lease.id not in dead for lease in store.catalog.leases()):
         return
+    if oldest_start(store.catalog, store.state_dir) == 0:
+        return  # somebody holds a lease whose row went with a lost catalog: it may be a writer
     known = {pack.name for pack in store.catalog.packs()}
     for name in files:
         if name.rpartition("/")[2] not in known:

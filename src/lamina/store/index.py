@@ -60,9 +60,10 @@ class ChunkIndex:
     """The index of one store for one process; its methods may be called by several threads.
 
     `directory` holds the index files and is made when it is not there. `footer_ids(pack number)` gives the id
-    column of a pack, u8[n, 32] (mapped: it is referred to as long as look-ups may need it). A pack for which
-    it raises StoreDamaged, or gives another number of ids than was announced, is passed over until the next
-    `refresh` (`broken` lists such packs).
+    column of a pack, u8[n, 32], mapped: it is referred to as long as look-ups may need it. It is called under
+    the index's lock, so it must not wait for another thread that uses the index. A pack for which it raises
+    StoreDamaged, or gives another number of ids than was announced, is passed over until the next `refresh`
+    (`broken` lists such packs).
     """
 
     def __init__(

@@ -142,11 +142,11 @@ def dead_leases(catalog: Catalog, state_dir: Path) -> list[str]:
 
 
 def reap(catalog: Catalog, state_dir: Path, backend: Backend) -> list[str]:
-    """Clear away dead leases: temporaries, rows, holds and lock files; their ids.  Safe beside other reapers.
+    """Clear away dead leases, rows, holds and lock files, and all temporaries whose owner has no lock file (any more).
 
-    Temporaries whose owner has neither file nor row go too.
+    Returns the ids of the leases.  Safe beside other reapers.
     """
-    found = [name for name in _candidates(catalog, state_dir) if _reap(catalog, state_dir, backend, name)]
+    found = [name for name in _candidates(catalog, state_dir) if _reap(catalog, state_dir, name)]
     # Temporaries first, then files: an owner makes its lease before its temporaries.
     owners = {each.owner for each in backend.temporaries()}
     for owner in sorted(owners - _names(state_dir)):
@@ -154,12 +154,11 @@ def reap(catalog: Catalog, state_dir: Path, backend: Backend) -> list[str]:
     return found
 
 
-def _reap(catalog: Catalog, state_dir: Path, backend: Backend, name: str) -> bool:
+def _reap(catalog: Catalog, state_dir: Path, name: str) -> bool:
     path = state_dir / _LEASES / name
     with _dead(path) as dead:
         if not dead:
             return False
-        backend.sweep_temporaries(name)
         with catalog.transaction() as tx:
             tx.remove_lease(name)
         try:

@@ -22,7 +22,7 @@ from lamina.cli.gotemplate.nodes import (
 from lamina.cli.gotemplate.parse import parse
 from lamina.cli.gotemplate.values import MISSING, Map, Missing, text, truth
 
-MAX_STEPS = 5_000_000         # nodes executed for one rendering
+MAX_STEPS = 500_000           # nodes executed for one rendering: some two seconds
 MAX_OUTPUT = 64 * 1024 * 1024  # characters that one rendering may give
 
 
