@@ -570,3 +570,15 @@ def test_endless_map_blocks_are_refused() -> None:
     block = bytes(504) + b"\1" + bytes(7)
     spans, entries, _ = scan(head + block * 3000)
     assert entries is None and spans == [(0, 512 * 2048), (3, 512 * 953)]
+
+
+def test_a_map_of_1_0_has_the_limit_of_extensions() -> None:
+    head = pax([(b"GNU.sparse.major", b"1"), (b"GNU.sparse.minor", b"0"), (b"GNU.sparse.realsize", b"9")])
+    for count, listed in ((262_000, 1), (262_200, 0)):
+        data = padded(b"%d\n" % count + b"0\n0\n" * count)
+        assert scan(head + member(data)).scanner.entry_count == listed
+
+
+def test_a_negative_size_is_not_tar_even_if_a_record_replaces_it() -> None:
+    head = pax([(b"size", b"5")])
+    assert is_refused(head + header(size=base256(-1, 12)), segment=len(head))

@@ -147,6 +147,21 @@ def test_cut_off_inside_an_extended_header(load: Callable[[bytes], None]) -> Non
         refused(load, tar(docker_20(ONE), end=False) + extended[:cut], "inside a header", ArchiveError)
 
 
+@pytest.mark.parametrize("cut", [-1, -8, -9, 5])
+def test_a_compressed_archive_that_is_cut_off_behind_its_last_member(cut: int) -> None:
+    data = gzip.compress(tar(docker_20(ONE)) + os.urandom(99))
+    intake = MemoryIntake()
+    with pytest.raises(InvalidContent, match="too early"):
+        open_source(Unseekable(data[:cut]), intake=intake)
+
+
+def test_a_compressed_archive_with_a_wrong_checksum() -> None:
+    data = bytearray(gzip.compress(tar(docker_20(ONE))))
+    data[-6] ^= 1
+    with pytest.raises(InvalidContent, match="checksum"):
+        open_source(Unseekable(bytes(data)), intake=MemoryIntake())
+
+
 def test_a_huge_member_in_a_small_file(load: Callable[[bytes], None]) -> None:
     data = tar([Member("layer.tar", b"x" * 1_000_000, size=10 << 30)], end=False)
     refused(load, data, "announces 10737418240 bytes and the archive ends after", ArchiveError)

@@ -120,6 +120,25 @@ def test_an_ignored_signal_stays_ignored() -> None:
     assert (done.returncode, done.stderr) == (0, "cleaned\n")
 
 
+def test_bars_on_a_terminal_leave_standard_output_alone() -> None:
+    body = """
+    from lamina.cli.progress import display
+    with display(quiet=False) as shown:
+        shown.start("x", "a layer", 10)
+        print("result")
+        shown.done("x", "loaded")
+    return []"""
+    terminal, end = os.openpty()
+    done = subprocess.run(program(body), stdout=subprocess.PIPE, stderr=end, text=True, check=False,
+                          env={**os.environ, "TERM": "xterm"})
+    os.close(end)
+    shown = os.read(terminal, 1 << 16).decode()
+    os.close(terminal)
+    assert done.stdout == "result\nREPOSITORY   TAG       IMAGE ID   CREATED   SIZE\n"
+    assert "a layer" in shown
+    assert "result" not in shown
+
+
 @pytest.mark.parametrize("count", [1, 2000])
 def test_a_closed_pipe_is_no_matter_for_words(count: int) -> None:
     body = f"return [summary()] * {count}"

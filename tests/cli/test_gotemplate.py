@@ -121,7 +121,7 @@ def test_refuses(source: str, message: str) -> None:
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize(("limit", "message"), [("MAX_STEPS", "takes more than 50 steps"), ("MAX_OUTPUT", "gives more than 50")])
+@pytest.mark.parametrize(("limit", "message"), [("MAX_STEPS", "takes more than 50"), ("MAX_OUTPUT", "gives more than 50")])
 def test_work_and_output_are_bounded(monkeypatch: pytest.MonkeyPatch, limit: str, message: str) -> None:
     product = Template("{{range $}}{{range $}}{{.}}{{end}}{{end}}")
     assert len(product.render(list(range(9)))) == 81

@@ -169,13 +169,14 @@ def test_saved_and_loaded_again(store: ImageStore, tmp_path: Path) -> None:
 def test_progress_of_save(store: ImageStore) -> None:
     class Heard:
         def __init__(self) -> None:
-            self.total, self.seen, self.status = 0, 0, set[str]()
+            self.left: dict[str, int] = {}
+            self.status = set[str]()
 
         def start(self, key: str, label: str, total: int | None) -> None:
-            self.total += total or 0
+            self.left[key] = total or 0
 
         def advance(self, key: str, count: int) -> None:
-            self.seen += count
+            self.left[key] -= count
 
         def done(self, key: str, status: str) -> None:
             self.status.add(status)
@@ -183,7 +184,9 @@ def test_progress_of_save(store: ImageStore) -> None:
     heard = Heard()
     load(store, (BASE, ["base"]))
     store.save(["base"], io.BytesIO(), progress=heard)
-    assert heard.seen >= heard.total > len(BASE.layers[0])
+    assert {sha256(BASE.layers[0]), BASE.id} <= set(heard.left)
+    # Documents are at hand when their writing begins.
+    assert heard.left[sha256(BASE.layers[0])] == heard.left[BASE.id] == 0
     assert heard.status == {"saved"}
 
 

@@ -7,22 +7,22 @@ from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from lamina.errors import UsageError
+from lamina.errors import LaminaError
 
 
 def source(name: str) -> Path | BufferedReader:
-    """The file of that name, or standard input for `-`; a terminal is refused in docker's words. `UsageError`."""
+    """The file of that name, or standard input for `-`; a terminal is refused in docker's words. `LaminaError`."""
     if name != "-":
         return Path(name)
     if sys.stdin is None or sys.stdin.isatty():
-        raise UsageError("requested load from stdin, but stdin is empty", hint="name a file or redirect one")
+        raise LaminaError("requested load from stdin, but stdin is empty", hint="name a file or redirect one")
     return cast("BufferedReader", sys.stdin.buffer)  # its declared type lacks readinto
 
 
 def target(name: str) -> Path | BinaryIO:
-    """The file of that name, or standard output for none; a terminal is refused in docker's words. `UsageError`."""
+    """The file of that name, or standard output for none; a terminal is refused in docker's words. `LaminaError`."""
     if name and name != "-":
         return Path(name)
     if sys.stdout is None or sys.stdout.isatty():
-        raise UsageError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+        raise LaminaError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
     return sys.stdout.buffer

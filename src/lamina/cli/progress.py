@@ -70,7 +70,9 @@ def bars() -> Iterator[Progress]:
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=32), DownloadColumn(), TransferSpeedColumn(),
                TextColumn("{task.fields[status]}", markup=False))
-    with Rich(*columns, console=Console(stderr=True), auto_refresh=True, refresh_per_second=1 / REDRAW) as rich_bars:
+    # rich would send standard output to its own console, which is standard error.
+    with Rich(*columns, console=Console(stderr=True), refresh_per_second=1 / REDRAW, redirect_stdout=False,
+              redirect_stderr=False) as rich_bars:
         yield _Bars(rich_bars)
 
 

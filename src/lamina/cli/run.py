@@ -109,7 +109,7 @@ def _signals() -> Iterator[None]:
     def came(number: int, frame: FrameType | None) -> None:
         nonlocal seen
         seen += 1
-        if seen >= 1:
+        if seen == 1:
             raise Interrupted(number)
         if seen > 2:
             os._exit(128 + number)

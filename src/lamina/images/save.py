@@ -60,7 +60,7 @@ def save(
     roots = choose_roots(store, read_view(store), names, wanted)
     observer = _Observer(progress or Silent())
     with store.reading() as reading:
-        source = _Watched(reading, observer.progress)
+        source = _Watched(reading, observer)
         if format == "oci-dir":
             if not isinstance(output, Path):
                 raise UsageError("an oci-dir needs a path to be written to")
@@ -123,10 +123,10 @@ class _Counted:
 
 
 class _Watched:
-    """A source whose readers tell a progress display how far they are."""
+    """A source whose readers tell how far they are."""
 
-    def __init__(self, source: Source, progress: Progress) -> None:
-        self._source, self._progress = source, progress
+    def __init__(self, source: Source, observer: _Observer) -> None:
+        self._source, self._observer = source, observer
 
     def resolve(self, reference: str) -> Descriptor:
         return self._source.resolve(reference)
@@ -135,12 +135,12 @@ class _Watched:
         return self._source.references()
 
     def fetch(self, descriptor: Descriptor) -> Reader:
-        return _WatchedReader(self._source.fetch(descriptor), descriptor.digest, self._progress)
+        return _WatchedReader(self._source.fetch(descriptor), descriptor.digest, self._observer)
 
 
 class _WatchedReader:
-    def __init__(self, reader: Reader, key: str, progress: Progress) -> None:
-        self._reader, self._key, self._progress = reader, key, progress
+    def __init__(self, reader: Reader, key: str, observer: _Observer) -> None:
+        self._reader, self._key, self._observer = reader, key, observer
 
     @property
     def size(self) -> int | None:
@@ -148,7 +148,7 @@ class _WatchedReader:
 
     def readinto(self, buffer: memoryview, /) -> int:
         count = self._reader.readinto(buffer)
-        self._progress.advance(self._key, count)
+        self._observer.advanced(self._key, count)
         return count
 
     def close(self) -> None:
@@ -159,14 +159,21 @@ class _Observer:
     """Tells a progress display of the blobs that are written."""
 
     def __init__(self, progress: Progress) -> None:
-        self.progress, self.bytes = progress, 0
+        self._progress, self._writing, self.bytes = progress, "", 0
 
     def started(self, descriptor: Descriptor) -> None:
-        self.progress.start(descriptor.digest, descriptor.media_type, descriptor.size)
+        self._writing = descriptor.digest
+        self._progress.start(descriptor.digest, descriptor.media_type, descriptor.size)
+
+    def advanced(self, key: str, count: int) -> None:
+        """Manifests are read more often than they are written: the display hears of the writing alone."""
+        if key == self._writing:
+            self._progress.advance(key, count)
 
     def skipped(self, descriptor: Descriptor) -> None:
         """It is in the archive already."""
 
     def done(self, descriptor: Descriptor) -> None:
+        self._writing = ""
         self.bytes += descriptor.size
-        self.progress.done(descriptor.digest, "saved")
+        self._progress.done(descriptor.digest, "saved")

@@ -192,6 +192,17 @@ class BlobStore:
         self.pack_names.pop(number, None)
         self.backend.delete(pack_path(name))
 
+    def drop_unpublished(self, packs: Iterable[tuple[int, str]]) -> None:
+        """Delete the files of packs (number, name) of a writer that gave up.
+
+        Those that the catalog knows stay: an interrupt may come when the transaction is through, and before its caller knows.
+        """
+        given = list(packs)
+        published = {pack.name for pack in self.catalog.packs()} if given else set()
+        for number, name in given:
+            if name not in published:
+                self.drop_pack_file(number, name)
+
     # -- upkeep
 
     def collect(self, *, max_unused: float = 0.05, progress: Progress | None = None) -> Collected:
@@ -247,11 +258,15 @@ class Reading:
 
     def __init__(self, store: BlobStore) -> None:
         self._store = store
+        self._known: set[int] = set()
         self.lease = Lease.acquire(store.catalog, store.state_dir, "read")
 
     @cached_property
     def index(self) -> ChunkIndex:
-        """The chunk index as it was when it was first needed, after the lease began."""
+        """The chunk index as it was when it was first needed, after the lease began.
+
+        What it is asked for is to be looked up in the catalog before: what comes later may lie in packs that it does not know.
+        """
         return self._store.new_index()
 
     def resolve(self, reference: str) -> Descriptor:
@@ -268,7 +283,14 @@ class Reading:
             raise NotFound("no such blob", descriptor.digest)
         if row.kind == "document" and row.text is not None:
             return VerifyingReader(BytesReader(row.text.encode()), descriptor)
+        self._catch_up(row.pack)
         return VerifyingReader(self._store.reader_of_row(row, self.index), descriptor)
+
+    def _catch_up(self, number: int) -> None:
+        """See that the index knows what the commit knew that put a head into this pack."""
+        if number not in self._known:
+            self._known = {pack.number for pack in self._store.catalog.packs(LIVE)} | {number}
+            self._store.refresh(self.index)
 
     def close(self) -> None:
         """End the lease."""

@@ -22,10 +22,10 @@ class Compression:
     @classmethod
     def parse(cls, text: str) -> Compression:
         """`none`, `zstd` or `zstd:N` with N in 1..19; `UsageError`."""
-        name, _, level = text.partition(":")
-        if name == "none" and not level:
+        name, colon, level = text.partition(":")
+        if text == "none":
             return cls(0)
-        if name == "zstd" and (not level or (level.isascii() and level.isdigit() and 1 <= int(level) <= 19)):
+        if name == "zstd" and (not colon or (level.isascii() and level.isdigit() and 1 <= int(level) <= 19)):
             return cls(int(level or 1))
         raise UsageError(f"unknown compression {text!r}", hint="use none, zstd, or zstd:1 to zstd:19")
 

@@ -112,11 +112,11 @@ class _Collection:
         with catalog.transaction() as tx:
             tx.remove_blobs(tx.unreachable())
             marked_at = tx.seq
-        packs = catalog.packs(LIVE)
-        index = self._store.new_index()
+            rows, packs = list(catalog.blobs()), catalog.packs(LIVE)
+        index = self._store.new_index()  # after the rows: it knows the packs of them all
         try:
             marks = Marks(self._store)
-            for row in catalog.blobs():
+            for row in rows:
                 marks.add(index, row)
             doomed = self._choose(packs, marks, max_unused)
             if not doomed:
@@ -129,8 +129,7 @@ class _Collection:
                 self._condemn(done, marked_at)
             except BaseException:
                 sink.close()
-                for sealed in self._sealed:
-                    self._store.drop_pack_file(sealed.number, sealed.name.hex())
+                self._store.drop_unpublished((sealed.number, sealed.name.hex()) for sealed in self._sealed)
                 raise
             sink.close()
         finally:

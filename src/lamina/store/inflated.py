@@ -16,7 +16,6 @@ from lamina.content.inflate import InflatingReader, Kind
 from lamina.errors import LaminaError
 
 PIECE = 256 << 10
-ENTRIES = 8192  # rows of an entry block: one comes to some 200 kB before compression
 
 
 class Inflater:
@@ -122,7 +121,7 @@ class Inflater:
             self._hash.update(piece[:count])
             self.scanner.feed(piece[:count])
             self.plain_size += count
-            if self.scanner.entries_ready >= ENTRIES:
+            if self.scanner.entries_due:
                 self._hand_on()
         self.scanner.finish()
         self._hand_on()

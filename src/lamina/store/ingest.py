@@ -26,7 +26,7 @@ from lamina.digest import Digest
 from lamina.store import layout
 from lamina.store.entries import encode_block
 from lamina.store.index import ChunkIndex
-from lamina.store.inflated import ENTRIES, Inflater
+from lamina.store.inflated import Inflater
 from lamina.store.recipe import Head, RecipeWriter
 from lamina.store.sink import PackSink
 from lamina.store.stream import BODY, LAG, BufferPool, Consumer
@@ -100,7 +100,7 @@ class Ingest:
                     recipe.segment(self._store(layout.SEGMENT, source, segments, segment_lengths), segment_lengths)
                 if splitter.spans_ready:
                     recipe.spans(*splitter.take_spans())
-                if splitter.scanner.entries_ready >= ENTRIES or filled.last:
+                if splitter.scanner.entries_due or filled.last:
                     self._take_entries(splitter.scanner, entries)
                 hasher.wait(LAG)
                 if side is not None:

@@ -108,8 +108,8 @@ class Tail:
         """Of the last `TAIL.size` bytes of a file of `size` bytes; `StoreDamaged`, `StoreTooNew`."""
         if len(data) != TAIL.size:
             raise StoreDamaged("a pack is too short to have a tail", where, "run lamina verify")
-        magic, version, length, name, at, records, chunks, keys, _, check, end = TAIL.unpack(data)
-        if magic != _FOOTER_MAGIC or end != _END_MAGIC:
+        magic, version, length, name, at, records, chunks, keys, zero, check, end = TAIL.unpack(data)
+        if magic != _FOOTER_MAGIC or end != _END_MAGIC or zero:
             raise StoreDamaged("a pack has no tail", where, "run lamina verify")
         if version != VERSION or length != TAIL.size:
             raise StoreTooNew(f"a pack has format version {version}", where, "use a newer lamina")
@@ -162,6 +162,12 @@ class Footer:
                 raise StoreDamaged("a pack's keys are cut short", self.where, "run lamina verify")
             (length,) = KEY_LENGTH.unpack_from(self._keys, at)
             at += KEY_LENGTH.size
-            out.append((int(number), dict(json.loads(bytes(self._keys[at : at + length])))))
+            try:
+                key = json.loads(bytes(self._keys[at : at + length]))
+            except (ValueError, RecursionError) as error:
+                raise StoreDamaged("a pack's keys cannot be read", self.where, "run lamina verify") from error
+            if not isinstance(key, dict) or at + length > len(self._keys):
+                raise StoreDamaged("a pack's keys are none", self.where, "run lamina verify")
+            out.append((int(number), key))
             at += length
         return out

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lamina._native.chunkindex import NONE
-from lamina.errors import StoreDamaged
+from lamina.errors import NotFound, StoreDamaged
 from lamina.storage import Backend, ReadHandle
 from lamina.store import layout
 from lamina.store.codec import decode
@@ -80,7 +80,7 @@ class _Lru(Generic[K, V]):
 class Packs:
     """The sealed packs of a store.  Usable from several threads.
 
-    `name_of(number)` gives a pack's name (hex), `NotFound` for a number that is no pack.
+    `name_of(number)` gives a pack's name (hex), `StoreDamaged` for a number that is no pack.
     """
 
     def __init__(self, backend: Backend, name_of: Callable[[int], str]) -> None:
@@ -92,7 +92,7 @@ class Packs:
         self.bytes_read = 0
 
     def footer(self, number: int) -> layout.Footer:
-        """The footer of a pack; `StoreDamaged`, `NotFound`."""
+        """The footer of a pack; `StoreDamaged`."""
         with self._lock:
             found = self._footers.get(number)
             if found is None:
@@ -149,7 +149,11 @@ class Packs:
         with self._lock:
             found = self._handles.get(number)
             if found is None:
-                found = self._backend.open(pack_path(self._name_of(number)))
+                path = pack_path(self._name_of(number))
+                try:
+                    found = self._backend.open(path)
+                except NotFound as error:
+                    raise StoreDamaged("a pack is missing", path, "run lamina verify") from error
                 self._handles.put(number, found)
             return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,8 @@ def _fill(backend: Backend, catalog: Catalog) -> None:
                         journals.append(journal)
         _documents(packs, catalog)
         _names(catalog, journals)
+        with catalog.transaction() as tx:
+            tx.remove_blobs(tx.unreachable())  # removed before: a collection may have taken some of their chunks
     finally:
         packs.close()
 
@@ -97,9 +100,12 @@ def _documents(packs: Packs, catalog: Catalog) -> None:
         try:
             data = text(row.digest)
             children = documents.children(descriptor, data)
-            image = documents.check_manifest(descriptor, data, catalog.blob, text) if oci.is_manifest(row.media_type) else None
         except LaminaError:
-            continue  # what it names has been lost; its own record stays for repair
+            continue  # the record is damaged
+        image = None
+        if oci.is_manifest(row.media_type):
+            with suppress(LaminaError):  # what it names has been lost: no image, but what is left stays for repair
+                image = documents.check_manifest(descriptor, data, catalog.blob, text)
         with catalog.transaction() as tx:
             tx.add_edges(row.digest, children)
             if image is not None:

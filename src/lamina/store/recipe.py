@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lamina.digest import Digest
-from lamina.errors import StoreDamaged
+from lamina.errors import InvalidDigest, StoreDamaged
 
 U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
@@ -111,11 +111,18 @@ class Head:
                 int(value.get("plain_size", -1)),
                 int(value["entries"]),
                 int(value["file_bytes"]),
-                [(bytes.fromhex(row[0]), int(row[1]), int(row[2]), int(row[3])) for row in value["recipe"]],
-                [bytes.fromhex(row) for row in value["entry_blocks"]],
+                [(_chunk_id(row[0]), int(row[1]), int(row[2]), int(row[3])) for row in value["recipe"]],
+                [_chunk_id(row) for row in value["entry_blocks"]],
             )
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, InvalidDigest) as error:
             raise StoreDamaged("a blob head cannot be read", where, "run lamina verify") from error
+
+
+def _chunk_id(text: str) -> bytes:
+    chunk_id = bytes.fromhex(text)
+    if len(chunk_id) != 32:
+        raise ValueError("a chunk id has 32 bytes")
+    return chunk_id
 
 
 class _Column:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -12,7 +13,7 @@ from lamina import oci
 from lamina.content import Reader, Taken
 from lamina.content.inflate import InflatingReader, peek, sniff
 from lamina.content.progress import Progress, Silent
-from lamina.content.verify import BytesReader, read_all
+from lamina.content.verify import BytesReader, VerifyingReader, read_all
 from lamina.digest import Digest
 from lamina.errors import DigestMismatch, LimitExceeded, NotFound, SizeMismatch
 from lamina.oci import Descriptor
@@ -64,6 +65,7 @@ class Session:
         self._made: set[str] = set()
         self._held: set[str] = set()
         self._unclaimed: set[str] = set()  # taken in without a name, and named by nothing so far
+        self._wasted = False  # something was taken in that did not prove right
         self._edges: list[tuple[str, str]] = []
         self._images: list[ImageRow] = []
         self._names: list[Name] = []
@@ -131,11 +133,12 @@ class Session:
 
     def exists(self, descriptor: Descriptor) -> bool:
         """Whether the blob is there; from then on it stays until this session ends."""
-        if descriptor.digest in self._blobs:
-            return True
+        own = self._blobs.get(descriptor.digest)
+        if own is not None:
+            return own.size == descriptor.size
         if self._verify and not (oci.is_manifest(descriptor.media_type) or oci.is_index(descriptor.media_type)):
             return False
-        found = self._hold(descriptor.digest)
+        found = self._hold(descriptor.digest, descriptor.size)
         if found and oci.is_layer(descriptor.media_type):
             self.stats.exists(descriptor.digest, descriptor.size)
             self._progress.done(descriptor.digest, "exists")
@@ -147,10 +150,13 @@ class Session:
             if _is_document(descriptor):
                 self._push_document(descriptor, reader)
             else:
-                self._push_blob(descriptor, reader)
+                with self._proving():
+                    self._push_blob(descriptor, reader)
 
     def tag(self, descriptor: Descriptor, reference: str) -> None:
-        """Let a name lead to what has been pushed, or is there."""
+        """Let a name lead to what has been pushed, or is there; `NotFound`."""
+        if self._find(descriptor.digest) is None:
+            raise NotFound("what a name should lead to is not there", descriptor.digest, "push it first")
         self._names.append(Name(reference, descriptor, int(time.time())))
 
     # -- Intake
@@ -168,15 +174,16 @@ class Session:
             first, reader = peek(reader)
             kind = sniff(first)
             reader = InflatingReader(reader, kind) if kind else reader
-        with self._lock:
+        with self._lock, self._proving():
             algorithm = expect.algorithm if expect is not None else "sha256"
             label = expect or "layer"
             taken = self._take(reader, algorithm, label, reader.size)
             digest = taken.digests[algorithm]
             if expect is not None and digest != expect:
                 raise DigestMismatch(f"the content has the digest {digest}", expect, "get it again")
+            if digest not in self._blobs:  # else it may have been claimed already
+                self._unclaimed.add(digest)
             self._keep(taken, digest, "layer", "")
-            self._unclaimed.add(digest)
             return Taken(digest, taken.head.size)
 
     # -- names
@@ -202,7 +209,7 @@ class Session:
     def commit(self) -> None:
         """Publish all in one transaction.  After this nothing more can be pushed."""
         with self._lock:
-            if self._unclaimed:
+            if self._unclaimed or self._wasted:
                 self._drop_unclaimed()
             publication = Publication(self._blobs, self._texts, self._made, self._edges, self._images, self._names)
             relied = self._ingest.relied if self._ingest is not None else set()
@@ -210,7 +217,8 @@ class Session:
             self._over = True
             self.stats.stored = self.sink.stored
             self.stats.finish()
-            self.index.flush()
+            with contextlib.suppress(OSError):  # it is committed; who opens the index next does without the file, or writes it
+                self.index.flush()
             self._close()
 
     def packs(self) -> list[PackRow]:
@@ -236,10 +244,11 @@ class Session:
         if self._over:
             return
         self._over = True
-        self.sink.close()
-        for pack in self._sealed.values():
-            self._store.drop_pack_file(pack.number, pack.name.hex())
-        self._close()
+        try:
+            self.sink.close()
+            self._store.drop_unpublished((pack.number, pack.name.hex()) for pack in self._sealed.values())
+        finally:
+            self._close()
 
     def __enter__(self) -> Self:
         return self
@@ -256,12 +265,14 @@ class Session:
 
     # -- inside
 
-    def _hold(self, digest: str) -> bool:
+    def _hold(self, digest: str, size: int | None = None) -> bool:
+        """Whether it is stored (with that size); from now on it stays."""
         catalog = self._store.catalog
+        row = catalog.blob(digest)
+        if row is None or size not in (None, row.size):
+            return False
         if digest in self._held:
             return True
-        if catalog.blob(digest) is None:
-            return False
         with catalog.transaction() as tx:
             if catalog.blob(digest) is None:
                 return False
@@ -269,8 +280,20 @@ class Session:
         self._held.add(digest)
         return True
 
+    @contextlib.contextmanager
+    def _proving(self) -> Iterator[None]:
+        """A blob that fails in here leaves frames that nothing names."""
+        try:
+            yield
+        except BaseException:
+            self._wasted = True
+            raise
+
     def _drop_unclaimed(self) -> None:
-        """Blobs of a stream that no manifest has named go before anything is published, and so do their frames."""
+        """Blobs of a stream that no manifest has named go before anything is published, and so do their frames.
+
+        So do the frames of blobs that did not prove right.
+        """
         for digest in self._unclaimed:
             del self._blobs[digest]
         self.sink.seal()
@@ -298,12 +321,10 @@ class Session:
         return self._store.document(digest) if own is None else own
 
     def _push_document(self, descriptor: Descriptor, reader: Reader) -> None:
-        data = read_all(reader, min(DOCUMENT_LIMIT, descriptor.size + 1))
-        if len(data) != descriptor.size:
-            raise SizeMismatch(f"{len(data)} bytes instead of {descriptor.size}", descriptor.digest, "get it again")
-        digest = Digest.of(data, descriptor.digest.algorithm)
-        if digest != descriptor.digest:
-            raise DigestMismatch(f"the content has the digest {digest}", descriptor.digest, "get it again")
+        if descriptor.size > DOCUMENT_LIMIT:
+            raise LimitExceeded(f"a document of {descriptor.size} bytes is too large", descriptor.digest,
+                                f"at most {DOCUMENT_LIMIT} are read")
+        data = read_all(VerifyingReader(reader, descriptor), descriptor.size)
         if oci.is_manifest(descriptor.media_type):
             image = documents.check_manifest(descriptor, data, self._find, self._text)
             if image is not None:

@@ -134,9 +134,10 @@ class PackSink:
     def meta(self, data: bytes, chunk_id: npt.NDArray[np.uint8]) -> None:
         """Store one meta chunk in a frame of its own."""
         pack = self._current(reserve=0)
+        self._slots.acquire()
         record = pack.next_record()
         self._add_chunks(pack, record, chunk_id.reshape(1, 32), np.zeros(1, np.uint32), np.array([len(data)], np.uint32))
-        self._submit(pack, record, layout.META, memoryview(data), 1, Compression(1), None)
+        self._submit(pack, record, layout.META, memoryview(data), 1, Compression(1), self._slots.release)
 
     def record(self, kind: int, data: bytes, key: dict[str, Any]) -> tuple[int, int]:
         """Store a head, document or journal.  Returns (pack number, record number)."""
@@ -156,11 +157,12 @@ class PackSink:
     ) -> None:
         """Store a frame as it lies in another pack; `places` are the rows of its chunks there."""
         pack = self._current()
+        self._slots.acquire()
         record = pack.next_record()
         self._add_chunks(pack, record, ids, places["offset"], places["length"])
         done: Future[Encoded] = Future()
         done.set_result(encoded)
-        self._enqueue(pack, record, kind, done, plain, len(ids), None)
+        self._enqueue(pack, record, kind, done, plain, len(ids), self._slots.release)
 
     def verbatim_record(self, kind: int, encoded: Encoded, plain: int, key: dict[str, Any]) -> tuple[int, int]:
         """Store a head or document as it lies in another pack.  Returns (pack number, record number)."""

@@ -14,6 +14,7 @@ from lamina.content.progress import Progress, Silent
 from lamina.digest import Digest
 from lamina.errors import LaminaError, NotFound, StoreDamaged
 from lamina.oci import Descriptor
+from lamina.storage import ReadHandle
 from lamina.store import layout
 from lamina.store.codec import decode
 from lamina.store.names import names_of
@@ -50,7 +51,7 @@ def verify(store: BlobStore, digests: Iterable[str] | None, progress: Progress |
     result = Verified()
     with store.reading() as reading:
         if digests is None:
-            rows: Iterable[BlobRow | None] = store.catalog.blobs()
+            rows: Iterable[BlobRow | None] = list(store.catalog.blobs())
             for pack in store.catalog.packs(LIVE):
                 _check_pack(store, pack, result, progress)
             _check_names(store, result)
@@ -71,6 +72,7 @@ def _check_pack(store: BlobStore, pack: PackRow, result: Verified, progress: Pro
         store.packs.forget(pack.number)  # what lies on disk now, not what was read before
         footer = store.packs.footer(pack.number)
         _check_header(store, pack)
+        _check_gaps(store, pack, footer)
     except (StoreDamaged, NotFound) as error:
         result.problems.append(Problem(error.what, where))
         return
@@ -95,10 +97,30 @@ def _check_header(store: BlobStore, pack: PackRow) -> None:
     with store.backend.open(pack_path(pack.name)) as handle:
         head = bytearray(layout.HEADER.size)
         handle.pread_into(memoryview(head), 0)
-        if bytes(head) != layout.pack_header(bytes.fromhex(pack.name)):
+        if head != layout.pack_header(bytes.fromhex(pack.name)):
             raise StoreDamaged("a pack's header is damaged", handle.name)
         if handle.size != pack.bytes:
             raise StoreDamaged(f"a pack has {handle.size} bytes, the catalog says {pack.bytes}", handle.name)
+
+
+def _check_gaps(store: BlobStore, pack: PackRow, footer: layout.Footer) -> None:
+    """The bytes between records: each record's header before it, zeros behind the last, and nothing else."""
+    at = layout.HEADER.size
+    with store.backend.open(pack_path(pack.name)) as handle:
+        for row in np.sort(footer.records, order="offset"):
+            stored, plain, rows = int(row["stored"]), int(row["plain"]), int(row["rows"])
+            expected = layout.record_header(int(row["type"]), int(row["codec"]), stored, plain, rows, int(row["checksum"]))
+            if _read(handle, at, len(expected)) != expected or int(row["offset"]) != at + len(expected):
+                raise StoreDamaged(f"the header of the record at {at} is damaged", handle.name)
+            at = int(row["offset"]) + stored
+        if _read(handle, at, footer.tail.at - at) != layout.padding(at):
+            raise StoreDamaged("there is something between a pack's records and its footer", handle.name)
+
+
+def _read(handle: ReadHandle, at: int, count: int) -> bytes:
+    data = bytearray(max(0, min(count, layout.RECORD_HEADER.size)))
+    handle.pread_into(memoryview(data), at)
+    return bytes(data)
 
 
 def _check_blob(reading: Reading, row: BlobRow, result: Verified, progress: Progress) -> None:

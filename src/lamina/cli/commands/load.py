@@ -12,10 +12,9 @@ from lamina.cli.progress import display
 from lamina.cli.say import error, note, plain, warning
 from lamina.cli.settings import with_store
 from lamina.cli.units import human_size, rate
-from lamina.errors import LaminaError, LeaseLost, StoreError, UsageError
+from lamina.errors import LaminaError, StoreError, UsageError
 
 if TYPE_CHECKING:
-    from lamina.content.progress import Progress
     from lamina.images import ImageStore
     from lamina.images.load import Incomplete, LoadResult
 
@@ -63,17 +62,17 @@ def missing(one: Incomplete) -> str:
     return f"{name} is incomplete, {count} blob{'' if count == 1 else 's'} not in the archive"
 
 
-def load_all(store: ImageStore, names: tuple[str, ...], progress: Progress, *, platform: str | None, verify: bool,
+def load_all(store: ImageStore, names: tuple[str, ...], *, quiet: bool, platform: str | None, verify: bool,
              compression: str) -> tuple[Totals, list[str]]:
-    """Load one file after another; the totals, and the names of those that failed."""
+    """Load one file after another, each with its own progress; the totals, and the names of those that failed."""
     totals, failed = Totals(), []
     for name in names:
         try:
-            result = store.load(source(name), platform=platform, verify=verify, compression=compression, progress=progress)
-        except (UsageError, LeaseLost):
-            raise
-        except StoreError:
-            raise  # the store itself: the next file would fare no better
+            with display(quiet=quiet) as progress:
+                result = store.load(source(name), platform=platform, verify=verify, compression=compression,
+                                    progress=progress)
+        except (UsageError, StoreError):
+            raise  # the call or the store itself: the next file would fare no better
         except (LaminaError, OSError) as problem:
             if len(names) == 1:
                 raise
@@ -97,8 +96,7 @@ def command(store: ImageStore, files: tuple[str, ...], first: str, quiet: bool, 
             compression: str) -> None:
     """Load images from archives, layouts or standard input."""
     names = ((first,) if first else ()) + files or ("-",)
-    with display(quiet=quiet) as progress:
-        totals, failed = load_all(store, names, progress, platform=platform, verify=verify, compression=compression)
+    totals, failed = load_all(store, names, quiet=quiet, platform=platform, verify=verify, compression=compression)
     if not quiet:
         note(totals.line())
     if failed:
