@@ -18,7 +18,7 @@ def unforced() -> Iterator[None]:
 
 def at_import(path: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", "from lamina._native import cpu; print(*set(cpu.selected().values()))"],
+        [sys.executable, "-c", "from lamina._native import cpu; cpu.force(None); print(*set(cpu.selected().values()))"],
         env={**os.environ, "LAMINA_CPU": path, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         capture_output=True,
         text=True,

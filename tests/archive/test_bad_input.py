@@ -463,7 +463,7 @@ def test_configs_beyond_the_limit(load: Callable[[bytes], None], monkeypatch: py
 
 
 def test_documents_of_a_stream_beyond_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lamina.archive.opening._MAX_KEPT", 100)
+    monkeypatch.setattr("lamina.archive.taking._MAX_KEPT", 100)
     for shape in SHAPES.values():
         intake = MemoryIntake()
         with open_source(io.BytesIO(tar(shape(ONE, TWO))), intake=intake) as source:

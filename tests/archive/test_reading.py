@@ -45,7 +45,7 @@ from lamina.content.copy import copy_graph
 from lamina.content.memory import MemoryTarget
 from lamina.content.verify import BytesReader, read_all, read_blob
 from lamina.digest import Digest
-from lamina.errors import NotFound, UsageError
+from lamina.errors import DigestMismatch, NotFound, UsageError
 from lamina.oci import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Descriptor, Platform, parse_manifest
 
 OUTER = {
@@ -287,6 +287,15 @@ def test_layers_that_are_known_are_not_read(saved: Callable[[list[Member]], Path
         source.complete(intake)
         assert copy_graph(source, intake, source.references()[0][1]).missing == []
     assert intake.taken == []
+
+
+def test_compressed_layers_are_taken_in_by_their_diff_id(saved: Callable[[list[Member]], Path]) -> None:
+    members = kaniko(ONE)
+    items = json.loads(members[-1].data)
+    items[0]["Layers"].reverse()
+    members[-1] = Member("manifest.json", json.dumps(items).encode())
+    with open_source(saved(members)) as source, pytest.raises(DigestMismatch):
+        source.complete(MemoryIntake())
 
 
 def test_known_blobs_of_a_stream_are_passed_over() -> None:

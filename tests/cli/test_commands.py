@@ -13,9 +13,9 @@ import pytest
 
 from cli.stub import DIGEST, ID, invoke
 from lamina.cli.app import LazyGroup, cli
-from lamina.cli.progress import Lines, bars, short
+from lamina.cli.progress import Lines, bars, title
 from lamina.cli.table import COMMANDS, GROUPS
-from lamina.errors import ArchiveError, Conflict, NotFound, StoreDamaged
+from lamina.errors import ArchiveError, Conflict, InvalidReference, NotFound, StoreDamaged
 
 Capture = pytest.CaptureFixture[str]
 
@@ -111,6 +111,8 @@ def test_tag(capsys: Capture) -> None:
 def inspected(names: list[str]) -> list[dict[str, object]]:
     if names == ["nope"]:
         raise NotFound("No such image: nope")
+    if names == ["BAD"]:
+        raise InvalidReference("invalid reference format", "BAD")
     return [{"Id": ID, "RepoTags": names, "Config": {"Cmd": None, "Env": ["é=<&>"], "Labels": {"b": "2", "a": "1"}}}]
 
 
@@ -122,8 +124,9 @@ def test_inspect_is_indented_as_docker_does(capsys: Capture) -> None:
 
 
 def test_inspect_prints_the_rest_of_a_missing_one(capsys: Capture) -> None:
-    ran = invoke(capsys, "inspect", "nope", "app", inspect=inspected)
-    assert (ran.code, len(json.loads(ran.out)), ran.err) == (1, 1, "lamina: error: No such image: nope\n")
+    ran = invoke(capsys, "inspect", "nope", "app", "BAD", inspect=inspected)
+    assert (ran.code, len(json.loads(ran.out))) == (1, 1)
+    assert ran.err == "lamina: error: No such image: nope\nlamina: error: invalid reference format, BAD\n"
     ran = invoke(capsys, "inspect", "nope", inspect=inspected)
     assert (ran.code, ran.out) == (1, "[]\n")
     assert invoke(capsys, "inspect", "-f", "{{.Id}}", "nope", inspect=inspected).out == "\n"
@@ -254,6 +257,8 @@ def test_bars_take_everything_from_any_thread(capsys: Capture) -> None:
     assert "loaded" in capsys.readouterr().err
 
 
-def test_short_labels() -> None:
-    assert short(DIGEST) == "fedcba987654"
-    assert len(short("x" * 100)) == 32
+def test_titles_of_items() -> None:
+    assert title(DIGEST, "application/vnd.oci.image.layer.v1.tar") == "fedcba987654"
+    assert title("some/file", "") == "some/file"
+    assert title("1:2", "label") == "label"
+    assert len(title("key", "x" * 100)) == 32

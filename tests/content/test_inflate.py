@@ -156,7 +156,7 @@ def test_an_xz_dictionary_beyond_the_limit() -> None:
 
 @pytest.mark.parametrize("step", [1 << 20, 1])
 def test_gzip_headers_of_each_form(step: int) -> None:
-    plain = gzip.compress(PLAIN)
+    plain = gzip.compress(b"plain")
     extra, name, comment = b"\x04\x00abcd", b"layer.tar\0", b"a comment\0"
     for flags, fields in ((4, extra), (8, name), (16, comment), (1, b""), (28, extra + name + comment)):
         header = plain[:3] + bytes([flags]) + plain[4:10] + fields
@@ -164,7 +164,7 @@ def test_gzip_headers_of_each_form(step: int) -> None:
         checked += (zlib.crc32(checked) & 0xFFFF).to_bytes(2, "little")
         for start in (header, checked):
             member = start + plain[10:]
-            assert inflate(member * 2, "gzip", step) == PLAIN * 2
+            assert inflate(member * 2, "gzip", step) == b"plain" * 2
             for end in range(10, len(start)):
                 with pytest.raises(InvalidContent):
                     inflate(member[:end], "gzip", step)
@@ -178,7 +178,7 @@ def test_a_gzip_header_without_end() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_memory_is_bounded_for_a_bomb(kind: str) -> None:
-    bomb = COMPRESS[kind](bytes(64 << 20))
+    bomb = COMPRESS[kind](bytes(24 << 20))
     reader = InflatingReader(Trickle(bomb), kind)
     buffer = memoryview(bytearray(1 << 16))
     total = 0
@@ -187,7 +187,7 @@ def test_memory_is_bounded_for_a_bomb(kind: str) -> None:
         total += count
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert total == 64 << 20
+    assert total == 24 << 20
     assert peak < 12 << 20  # the window of xz is 8 MiB by default
 
 

@@ -115,3 +115,30 @@ def containerd_engine(directory: Path) -> Iterator[Ctr]:
              "--state", str(directory / "state"), "--address", str(socket)]
     with daemon(words, directory / "containerd.log", ["ctr", "--address", str(socket), "version"]):
         yield Ctr(socket)
+
+
+class Podman:
+    """podman with a storage of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.storage = ["--root", str(directory / "root"), "--runroot", str(directory / "run")]
+
+    def __call__(self, *words: str | os.PathLike[str]) -> str:
+        return output("podman", *self.storage, *words)
+
+    def id(self, name: str) -> str:
+        return "sha256:" + self("image", "inspect", "-f", "{{.Id}}", name).strip()
+
+    def load(self, path: Path) -> str:
+        return self("load", "-q", "-i", path)
+
+    def clear(self) -> None:
+        self("rmi", "-a", "-f")
+
+
+def unmount_below(directory: Path) -> None:
+    """Unmount what ended engines left: dockerd its network namespace, podman its overlay."""
+    points = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for point in reversed(points):
+        if point.startswith(f"{directory}/"):
+            run("umount", point)

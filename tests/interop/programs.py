@@ -15,7 +15,7 @@ import pytest
 PACKAGES = {
     "dockerd": "docker.io", "docker": "docker.io", "containerd": "containerd", "ctr": "containerd", "podman": "podman",
     "skopeo": "skopeo", "umoci": "umoci", "buildah": "buildah", "busybox": "busybox-static", "tar": "tar",
-    "gzip": "gzip", "zstd": "zstd", "xz": "xz-utils", "bzip2": "bzip2",
+    "gzip": "gzip", "umount": "mount", "zstd": "zstd", "xz": "xz-utils", "bzip2": "bzip2",
 }
 
 

@@ -22,7 +22,6 @@ FEATURES = {
 KERNELS = {
     "blake3": ("avx2", "sse4.1"),
     "cdc": (),
-    "sha256": ("sha_ni",),
 }
 
 cdef unsigned int machine = cpu_detect()

@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import stat
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
-from lamina.archive.members import DirectoryMembers, Place, TarMembers, normal
+from lamina.archive.members import DirectoryMembers, Place, TarMembers
 from lamina.archive.oci_layout import check_layout
 from lamina.archive.region import Region
-from lamina.archive.source import ArchiveSource, FetchTaken
-from lamina.archive.walk import FILE, Content, Entry, FileInput, StreamInput, walk
-from lamina.content import Intake, Reader, Taken
+from lamina.archive.source import ArchiveSource
+from lamina.archive.taking import fetch_from, take_members
+from lamina.archive.walk import FileInput, walk
+from lamina.content import Intake, Reader
 from lamina.content.inflate import SNIFF_SIZE, InflatingReader, PrefixReader, peek, read_up_to, sniff
-from lamina.content.verify import BytesReader
-from lamina.digest import ALGORITHMS, Digest
 from lamina.errors import ArchiveError, NotFound, StorageError, UsageError
-from lamina.oci import MAX_BYTES, Descriptor
-
-# Documents of a stream that are kept until manifest.json is there, which may come last.
-_MAX_KEPT = 64 << 20
-
-_BLOB = re.compile(r"blobs/([a-z0-9]+)/([0-9a-f]+)")
-_DOCUMENT = re.compile(r"manifest\.json|index\.json|oci-layout|repositories|[0-9a-f]{64}/VERSION")
 
 
 class Readable(Protocol):
@@ -50,7 +41,8 @@ def open_source(
         return _open_path(Path(source), intake)
     if isinstance(source, int):
         return _open_fd(_File(os.dup(source), f"file descriptor {source}"), intake)
-    where = str(getattr(source, "name", "") or "the stream")
+    name = getattr(source, "name", None)
+    where = name if isinstance(name, str) else "the stream"
     fd = _regular(source)
     if fd is not None:
         return _open_fd(_File(os.dup(fd), where), intake)
@@ -153,7 +145,7 @@ def _open_directory(path: Path) -> ArchiveSource:
     os.scandir(path).close()
     members = DirectoryMembers(path)
     check_layout(members)
-    return ArchiveSource(members, _fetch_from(None), _Nothing())
+    return ArchiveSource(members, fetch_from(None), _Nothing())
 
 
 def _open_fd(file: _File, intake: Intake | None) -> ArchiveSource:
@@ -185,7 +177,7 @@ def _open_file(file: _File, base: int, size: int) -> ArchiveSource:
     members = TarMembers(file.where, opener)
     for entry, _ in walk(FileInput(file.fd, base, size, file.where), file.where):
         members.add(entry, entry.offset)
-    return ArchiveSource(members, _fetch_from(None), file)
+    return ArchiveSource(members, fetch_from(None), file)
 
 
 def _open_stream(reader: Reader, where: str, intake: Intake | None, held: _File | _Nothing) -> ArchiveSource:
@@ -202,78 +194,6 @@ def _open_tar_stream(
 ) -> ArchiveSource:
     if intake is None:
         raise UsageError("a compressed archive or a stream needs a place to take it in", where)
-
-    fetch_taken = _fetch_from(intake)
-
-    def opener(place: Place, size: int) -> Reader:
-        if isinstance(place, Taken):
-            return fetch_taken(place)
-        if isinstance(place, bytes):
-            return BytesReader(place)
-        raise TypeError("members of a stream do not lie in it")
-
-    members = TarMembers(where, opener)
-    keeper = _Keeper(intake)
-    source = StreamInput(reader)
-    for entry, content in walk(source, where):
-        members.add(entry, keeper.take(entry, content))
-    # To the very end: a compressed stream is known to be whole only there, and its writer sees no broken pipe.
-    while source.skip(1 << 30):
-        pass
+    members = take_members(reader, where, intake)
     reader.close()
-    return ArchiveSource(members, fetch_taken, held)
-
-
-class _Keeper:
-    """Decides for each member of a stream, before anything says what it is, what becomes of its content."""
-
-    def __init__(self, intake: Intake) -> None:
-        self._intake = intake
-        self._left = _MAX_KEPT
-
-    def take(self, entry: Entry, content: Content) -> Place:
-        name = normal(entry.name)
-        if entry.kind != FILE or entry.sparse or not entry.size or not name:
-            return b""
-        if entry.size <= min(MAX_BYTES, self._left):
-            head = read_up_to(content, min(entry.size, SNIFF_SIZE))
-            if _DOCUMENT.fullmatch(name) or head.lstrip()[:1] in (b"{", b"["):
-                self._left -= entry.size
-                return head + read_up_to(content, content.left)
-            return self._intake_blob(name, PrefixReader(head, content), entry.size)
-        return self._intake_blob(name, content, entry.size)
-
-    def _intake_blob(self, name: str, reader: Reader, size: int) -> Taken:
-        digest = _blob_digest(name)
-        if digest is None:
-            return self._intake.intake(reader, plain=True)
-        known = self._intake.known(digest)
-        if known is not None:
-            return known
-        # What has another digest than its name says matters only to those who ask for that name.  A digest
-        # that the intake would not compute by itself it must be told, though.
-        expect = None if digest.algorithm == "sha256" else digest
-        return self._intake.intake(reader, plain=False, expect=expect)
-
-
-def _blob_digest(name: str) -> Digest | None:
-    found = _BLOB.fullmatch(name)
-    if found is None or ALGORITHMS.get(found[1]) != len(found[2]):
-        return None
-    return Digest(f"{found[1]}:{found[2]}")
-
-
-@runtime_checkable
-class _Fetcher(Protocol):
-    """An intake that is a source, too: it gives back what it took."""
-
-    def fetch(self, descriptor: Descriptor) -> Reader: ...
-
-
-def _fetch_from(intake: Intake | None) -> FetchTaken:
-    def fetch(taken: Taken) -> Reader:
-        if not isinstance(intake, _Fetcher):
-            raise NotFound("the blob was taken in as it came and is not here any more", taken.digest)
-        return intake.fetch(Descriptor("application/octet-stream", taken.digest, taken.size))
-
-    return fetch
+    return ArchiveSource(members, fetch_from(intake), held)

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from lamina.cli.say import note, plain
 from lamina.cli.units import human_size
 from lamina.content.progress import Progress, Silent
+from lamina.digest import ALGORITHMS
 
 if TYPE_CHECKING:
     import rich.progress
 
-LABEL = 32         # characters of an item's label
-REDRAW = 0.1       # seconds between two pictures: 10 a second cost no measurable time
+LABEL = 32          # characters of an item's label
+REDRAW = 0.1        # seconds between two pictures: 10 a second cost no measurable time
 FINISHED_SHOWN = 8  # finished bars that stay in view; an archive may have a thousand layers
 
 
@@ -44,7 +45,7 @@ class Lines:
     def start(self, key: str, label: str, total: int | None) -> None:
         """An item begins."""
         with self._lock:
-            self._items[key] = label or key, time.monotonic()
+            self._items[key] = title(key, label), time.monotonic()
             self._counts[key] = 0
 
     def advance(self, key: str, count: int) -> None:
@@ -55,10 +56,10 @@ class Lines:
     def done(self, key: str, status: str) -> None:
         """The item ended: its line."""
         with self._lock:
-            label, since = self._items.pop(key, (key, time.monotonic()))
+            label, since = self._items.pop(key, (title(key), time.monotonic()))
             count = self._counts.pop(key, 0)
             seconds = time.monotonic() - since
-            note(f"{status} {short(label)} {human_size(count)} in {seconds:.1f} s" if count else f"{status} {short(label)}")
+            note(f"{status} {label} {human_size(count)} in {seconds:.1f} s" if count else f"{status} {label}")
 
 
 @contextmanager
@@ -85,12 +86,13 @@ class _Bars:
         self._tasks: dict[str, rich.progress.TaskID] = {}
         self._finished: list[rich.progress.TaskID] = []
         self._counts: dict[str, int] = {}
+        self._totals: dict[str, int] = {}
 
     def start(self, key: str, label: str, total: int | None) -> None:
         """A bar begins."""
         with self._lock:
-            self._tasks[key] = self._shown.add_task(short(label or key).ljust(LABEL), total=total, status="")
-            self._counts[key] = 0
+            self._tasks[key] = self._shown.add_task(title(key, label).ljust(LABEL), total=total, status="")
+            self._counts[key], self._totals[key] = 0, total or 0
 
     def advance(self, key: str, count: int) -> None:
         """The bar grows."""
@@ -104,10 +106,10 @@ class _Bars:
         """The bar is full and says how the item ended."""
         with self._lock:
             task = self._tasks.pop(key, None)
-            count = self._counts.pop(key, 0)
+            size = max(self._counts.pop(key, 0), self._totals.pop(key, 0))
             if task is None:
                 return
-            self._shown.update(task, total=count or 1, completed=count or 1, status=status)
+            self._shown.update(task, total=size, completed=size, status=status)
             self._finished.append(task)
             gone = self._finished[:-FINISHED_SHOWN]
             self._finished = self._finished[-FINISHED_SHOWN:]
@@ -115,12 +117,12 @@ class _Bars:
             self._shown.remove_task(old)
 
 
-def short(label: str) -> str:
-    """A digest as its first twelve digits, another label cut in its middle."""
-    algorithm, colon, digits = label.partition(":")
-    if colon and algorithm in ("sha256", "sha384", "sha512"):
+def title(key: str, label: str = "") -> str:
+    """What an item is called: a blob by the first twelve digits of its digest, another by its label, cut in the middle."""
+    algorithm, colon, digits = key.partition(":")
+    if colon and algorithm in ALGORITHMS:
         return digits[:12]
-    text = plain(label)
+    text = plain(label or key)
     if len(text) <= LABEL:
         return text
     half = LABEL // 2

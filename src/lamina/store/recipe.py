@@ -102,12 +102,14 @@ class Head:
         """The inverse; `StoreDamaged`."""
         try:
             value = json.loads(bytes(data))
+            if int(value["size"]) < 0:
+                raise ValueError("a blob has no negative size")
             return cls(
                 Digest(value["digest"]),
-                value["sha256"],
+                Digest(value["sha256"]),
                 int(value["size"]),
-                value.get("media_type", ""),
-                value.get("diff_id", ""),
+                str(value.get("media_type", "")),
+                str(Digest(value["diff_id"])) if "diff_id" in value else "",
                 int(value.get("plain_size", -1)),
                 int(value["entries"]),
                 int(value["file_bytes"]),

@@ -12,7 +12,7 @@ import click
 from lamina.cli.gotemplate import Map, NilList, Template
 from lamina.cli.say import error
 from lamina.cli.settings import with_store
-from lamina.errors import LaminaError, NotFound
+from lamina.errors import InvalidReference, LaminaError, NotFound
 
 if TYPE_CHECKING:
     from lamina.images import ImageStore
@@ -60,7 +60,7 @@ def command(store: ImageStore, names: tuple[str, ...], form: str) -> None:
     for name in names:
         try:
             found.extend(store.inspect([name]))
-        except NotFound as problem:
+        except (NotFound, InvalidReference) as problem:
             problems.append(problem)
     if template is None:
         json.dump(found, sys.stdout, indent=4, ensure_ascii=False)

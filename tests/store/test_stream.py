@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from contracts.samples import DrippingReader, EndlessReader, FailingReader
+from storekit import noise
+
+from lamina.content.verify import BytesReader
+from lamina.store.stream import BODY, BUFFERS, LAG, BufferPool, Consumer
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) <= before
+
+
+def drain(pool: BufferPool, reader: object) -> tuple[bytes, list[int]]:
+    data, counts = b"", []
+    for filled in pool.read(reader):  # type: ignore[arg-type]
+        data += filled.view
+        counts.append(filled.count)
+        assert filled.start == pool.headroom
+        assert len(filled.buffer) == pool.headroom + BODY
+    return data, counts
+
+
+@pytest.mark.parametrize("size", [0, 1, BODY - 1, BODY, BODY + 1, 3 * BODY, BUFFERS * BODY + 7])
+def test_all_bytes_and_one_end(size: int) -> None:
+    data = noise(1, size)
+    assert drain(BufferPool(100), BytesReader(data))[0] == data
+
+
+def test_full_buffers_however_the_reader_drips() -> None:
+    data = noise(1, 2 * BODY + 5)
+    got, counts = drain(BufferPool(0), DrippingReader(data, 100_003))
+    assert got == data
+    assert counts == [BODY, BODY, 5]
+
+
+def test_a_pool_serves_again() -> None:
+    pool = BufferPool(0)
+    for seed in range(3):
+        data = noise(seed, BODY + seed)
+        assert drain(pool, BytesReader(data))[0] == data
+        with pytest.raises(OSError, match="cable"):
+            drain(pool, FailingReader(noise(2, 3 * BODY)))
+
+
+def test_what_watch_raises_is_raised() -> None:
+    def watch(view: memoryview) -> None:
+        raise OverflowError(str(len(view)))
+
+    with pytest.raises(OverflowError, match=str(BODY)):
+        list(BufferPool(0).read(EndlessReader(), watch))
+
+
+def test_early_close_stops_the_reading() -> None:
+    reader = EndlessReader()
+    pieces = BufferPool(0).read(reader)
+    next(pieces)
+    pieces.close()  # type: ignore[attr-defined]
+    assert BODY <= reader.given <= (BUFFERS + 1) * BODY
+
+
+def test_closed_before_it_began() -> None:
+    BufferPool(0).read(EndlessReader()).close()  # type: ignore[attr-defined]
+
+
+def test_a_buffer_stays_as_it_is_while_a_consumer_may_lag() -> None:
+    """The one before the last is not filled again until the next is asked for."""
+    previous: tuple[memoryview, bytes] | None = None
+    for filled in BufferPool(0).read(BytesReader(noise(1, 12 * BODY))):
+        if previous is not None and LAG:
+            assert bytes(previous[0][:64]) == previous[1]
+        previous = filled.view, bytes(filled.view[:64])
+
+
+def test_consumer_works_in_order() -> None:
+    seen: list[bytes] = []
+    consumer = Consumer("test", lambda view: seen.append(bytes(view)))
+    for number in range(50):
+        consumer.give(memoryview(bytes([number])))
+        consumer.wait(LAG)
+        assert len(seen) >= number + 1 - LAG
+    consumer.wait()
+    assert seen == [bytes([number]) for number in range(50)]
+    consumer.end()
+    consumer.end()
+
+
+def test_consumer_failure_comes_out_and_the_rest_is_not_worked_on() -> None:
+    seen = []
+
+    def work(view: memoryview) -> None:
+        seen.append(bytes(view))
+        if len(seen) == 2:
+            raise ArithmeticError("two")
+
+    consumer = Consumer("test", work)
+    try:
+        for number in range(5):
+            consumer.give(memoryview(bytes([number])))
+        for _ in range(2):
+            with pytest.raises(ArithmeticError, match="two"):
+                consumer.wait()
+        assert len(seen) == 2
+    finally:
+        consumer.end()
