@@ -470,6 +470,8 @@ def test_documents_of_a_stream_beyond_what_is_kept(monkeypatch: pytest.MonkeyPat
             source.complete(intake)
             for _, root in source.references():
                 assert copy_graph(source, intake, root).missing == []
+        # Three layers, and the documents that there was no room for.
+        assert len(intake.taken) > 3 + 2
 
 
 def test_memory_of_many_members(tmp_path: Path) -> None:

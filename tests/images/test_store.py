@@ -90,6 +90,21 @@ def test_an_image_without_a_name_that_gets_one(store: ImageStore) -> None:
     assert names(store, all=True) == []
 
 
+def test_roots_without_a_name_are_kept_only_where_needed(store: ImageStore) -> None:
+    def refs() -> list[str]:
+        return [row.name.partition(":")[0] for row in store.blobs.catalog.refs()]
+
+    load(store, (AMD, []))
+    assert refs() == ["@sha256"]
+    load(store, (AMD, ["x"]))
+    assert refs() == ["docker.io/library/x"]
+    load(store, (AMD, []))
+    assert refs() == ["docker.io/library/x"]
+    # Another manifest of the same image: nothing is lost that would be worth a root.
+    store.load(oci_archive(AMD, name="docker.io/library/x:latest", index=False))
+    assert refs() == ["docker.io/library/x"]
+
+
 def test_a_tag_given_twice(store: ImageStore) -> None:
     result = store.load(docker_archive((AMD, ["x"]), (BASE, ["x"])))
     assert any("x:latest is given twice" in warning for warning in result.warnings)

@@ -131,7 +131,7 @@ def make_samples(docker: Docker, work: Path) -> None:
 def empty_layer(path: Path) -> Path:
     """An archive of an old image: of three layers, the one in the middle an empty tar."""
     layers = (layer(11, 20_000), tar([]), layer(12, 1_500_000))
-    steps = [{"created": f"2023-12-0{day}T03:04:05.{day}Z", "created_by": f"step\t{day} 文字", "comment": "by hand",
+    steps = [{"created": f"2023-12-0{day}T03:04:05.{day}Z", "created_by": f"step\t{day} é ß", "comment": "by hand",
               "empty_layer": day == 4} for day in (1, 2, 3, 4)]
     image = Built(*layers[:2], layers[2], created="2023-12-04T03:04:05.4Z", history=[steps[0], steps[3], *steps[1:3]],
                   Labels={"lamina.kind": "empty"})

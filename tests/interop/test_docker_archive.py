@@ -85,8 +85,9 @@ def test_images_are_docker_s(trip: Trip, docker: Docker, words: tuple[str, ...])
     assert same(docker, trip.lamina, "images", *words)
 
 
-@pytest.mark.parametrize("words", [(), ("--no-trunc",), ("-q",), ("-q", "--no-trunc"), ("--human=false",),
-                                   ("--human=false", "--no-trunc")], ids=" ".join)
+@pytest.mark.parametrize("words", [(), ("--no-trunc",), ("-q",), ("-q", "--no-trunc"),
+                                   ("--human=false", "--format", "{{.ID}} {{.CreatedAt}} {{.CreatedBy}} {{.Comment}}")],
+                         ids=" ".join)
 def test_history_is_docker_s(trip: Trip, docker: Docker, words: tuple[str, ...]) -> None:
     assert same(docker, trip.lamina, "history", *words, trip.name)
 
@@ -106,6 +107,14 @@ def test_size_is_docker_s(trip: Trip, docker: Docker) -> None:
     for field in ("Size", "VirtualSize"):
         words = ("inspect", "-f", f"{{{{.{field}}}}}", trip.name)
         assert int(trip.lamina(*words)) + links == int(docker(*words))
+
+
+def test_sizes_of_steps_are_docker_s(trip: Trip, docker: Docker) -> None:
+    words = ("history", "--human=false", "--format", "{{.Size}}", trip.name)
+    theirs, ours = ([int(line) for line in command(*words).split()] for command in (docker, trip.lamina))
+    more = [their - our for their, our in zip(theirs, ours, strict=True)]
+    assert min(more, default=0) >= 0
+    assert sum(more) == (link_bytes(trip.again) if docker("info", "-f", "{{.Driver}}").strip() == "overlay2" else 0)
 
 
 def link_bytes(archive: Path) -> int:

@@ -37,7 +37,8 @@ from lamina.content.verify import BytesReader, read_all
 from lamina.digest import Digest
 from lamina.errors import DigestMismatch, InvalidContent, LaminaError, LeaseLost, NotFound, SizeMismatch, UsageError
 from lamina.oci import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Descriptor
-from lamina.store import BlobStore, ingest
+from lamina.store import BlobStore, layout
+from lamina.store import session as module
 from lamina.store.session import Session
 from lamina.store.stream import BODY
 
@@ -104,16 +105,16 @@ def test_any_bytes_in_any_splits_come_back(store: BlobStore, pieces: list[bytes]
 
 def test_several_recipe_and_entry_blocks(store: BlobStore) -> None:
     """More entries, chunks and spans than a block takes."""
-    data = tar_of({f"d/{number:05}": b"%05d" % number * (103 + number % 3) for number in range(9000)})
+    data = tar_of({f"d/{number:05}": b"%05d" % number * (103 + number % 3) for number in range(12_000)})
     (blob,) = load_layers(store, data)
     assert read(store, blob) == data
     blocks = [len(columns.kind) for columns in store.entries(blob)]
-    assert len(blocks) > 1 and sum(blocks) == 9000
+    assert len(blocks) > 1 and max(blocks) <= 16_384 and sum(blocks) == 12_000
     row = store.catalog.blob(blob)
-    assert row is not None and (row.entries, row.file_bytes) == (9000, sum(5 * (103 + n % 3) for n in range(9000)))
+    assert row is not None and (row.entries, row.file_bytes) == (12_000, sum(5 * (103 + n % 3) for n in range(12_000)))
     assert len(store.head_of_row(row).recipe) > 1
     paths = [columns.path.data[columns.path.starts[-2] :] for columns in store.entries(blob)]
-    assert paths[-1] == b"d/08999"
+    assert paths[-1] == b"d/11999"
 
 
 def load_layers(store: BlobStore, *layers: bytes) -> list[str]:
@@ -129,7 +130,7 @@ def compressed(kind: str, data: bytes) -> bytes:
         case "gzip":
             return gzip.compress(data, 1, mtime=0)
         case "zstd":
-            return zstandard.ZstdCompressor().compress(data)
+            return zstandard.ZstdCompressor(write_checksum=True).compress(data)
         case "xz":
             return lzma.compress(data, preset=0)
     return bz2.compress(data, 1)
@@ -240,10 +241,6 @@ def test_a_blob_that_failed_is_no_dead_weight_of_what_follows(store: BlobStore) 
 
 def test_a_commit_that_is_interrupted_when_it_is_through(store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C may come between the transaction and the next line: then the packs are published, and must stay."""
-    real = ingest  # keeps the name for the linter's sake out of the closure
-    del real
-    from lamina.store import session as module
-
     publish = module.publish
 
     def interrupted(*args: object) -> None:
@@ -294,7 +291,7 @@ def test_a_manifest_that_lies_about_sizes(session: Session) -> None:
         put(session, manifest_bytes(config, [wrong]), OCI_MANIFEST)
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"{}", b'{"schemaVersion": 2}'])
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"schemaVersion": "x"}'])
 @pytest.mark.parametrize("media_type", [OCI_MANIFEST, OCI_INDEX])
 def test_documents_that_are_none(session: Session, data: bytes, media_type: str) -> None:
     with pytest.raises(LaminaError):
@@ -408,8 +405,7 @@ def test_what_nobody_claims_is_dropped(store: BlobStore) -> None:
         session.tag(manifest, full("it"))
         session.commit()
     assert store.catalog.blob(Digest.of(unclaimed)) is None and store.catalog.blob(Digest.of(layer(3))) is None
-    usage = store.usage()
-    assert usage.stored < 1_400_000
+    assert store.usage().stored < len(claimed) + 2 * layout.FRAME_BYTES  # a frame or two that both have chunks in
     assert_whole(store, claimed)
 
 
@@ -506,7 +502,8 @@ def test_no_thread_and_no_descriptor_is_left(store: BlobStore) -> None:
     remains = counts()
     for number in range(3):
         with store.session() as session:
-            push(session, "it", layer(number), compressed("gzip", layer(number)))
+            put(session, compressed("gzip", layer(number)))
+            push(session, "it", layer(number))
     with pytest.raises(OSError, match="cable"), store.session() as session:
         session.push(describe(b"x" * 9_000_000), FailingReader(gzip.compress(noise(1, 9_000_000), 1)))
     assert counts()[0] == remains[0]

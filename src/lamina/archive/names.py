@@ -70,7 +70,7 @@ class Names:
         return [(name, root) for digest, root in self._roots.items() for name in names.get(digest, [""])]
 
     def _name(self, name: str, root: Descriptor) -> None:
-        earlier = self._names.pop(name, root)
+        earlier = self._names.get(name, root)
         if earlier.digest != root.digest:
             short = Reference.parse(name).familiar()
             self.warnings.append(f"{short} is given twice in {self._where}, the last one counts")

@@ -6,9 +6,10 @@ load an image does not grow with their number.
 
 from __future__ import annotations
 
+from lamina.content.verify import read_blob
 from lamina.images.records import descriptor_of, ref_of, refs_to, root_image_id
 from lamina.images.view import Root
-from lamina.oci import Descriptor
+from lamina.oci import Descriptor, is_manifest, parse_manifest
 from lamina.reference import Reference
 from lamina.store import BlobStore
 from lamina.store.session import Session
@@ -59,6 +60,13 @@ class Tagger:
     def _same_image(self, root: Root) -> bool:
         """Whether the name's new manifest is of the very image that it had."""
         old = root_image_id(self._store, root.digest)
-        return all(old == root_image_id(self._store, self._set[name].digest)
+        return all(old == self._image_id(self._set[name])
                    for name, moved in self._moved.items() if moved.digest == root.digest)
+
+    def _image_id(self, descriptor: Descriptor) -> str:
+        """The id of what a name leads to from now on (the catalog may not know it yet); '' for an index."""
+        if not is_manifest(descriptor.media_type):
+            return ""
+        document = read_blob(self._session, descriptor)
+        return parse_manifest(document, descriptor.media_type, descriptor.digest).config.digest
 

@@ -165,13 +165,6 @@ class BlobStore:
 
         return ReadAhead(BlobReader(self.head_of_row(row), self.chunks(index), self.packs))
 
-    def reader_of(self, digest: str, index: ChunkIndex) -> Reader:
-        """The bytes of what has this digest, not verified; `NotFound`."""
-        row = self.catalog.blob(digest)
-        if row is None:
-            raise NotFound("no such blob", digest)
-        return self.reader_of_row(row, index)
-
     def entries(self, digest: str) -> Iterator[EntryColumns]:
         """The entry table of a layer, block by block; `NotFound`."""
         from lamina.store.entries import decode_block

@@ -109,6 +109,9 @@ class Session:
                 return name.descriptor
             if name.name == reference:
                 raise NotFound("no such tag", reference)
+        row = self._blobs.get(reference)
+        if row is not None:
+            return Descriptor(row.media_type, Digest(row.digest), row.size)
         return self._store.resolve(reference)
 
     def references(self) -> Iterable[tuple[str, Descriptor]]:
@@ -124,7 +127,11 @@ class Session:
             return BytesReader(self._texts[descriptor.digest])
         row = self._blobs.get(descriptor.digest)
         if row is None:
-            return self._store.reader_of(descriptor.digest, self.index)
+            row = self._store.catalog.blob(descriptor.digest)
+            if row is None:
+                raise NotFound("no such blob", descriptor.digest)
+            self._store.refresh(self.index)  # it may have been committed after this session began
+            return self._store.reader_of_row(row, self.index)
         with self._lock:
             self.sink.seal()  # what is read must lie in a sealed pack
         return self._store.reader_of_row(row, self.index)
