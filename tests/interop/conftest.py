@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,7 +73,7 @@ def saved(engine: Docker, scratch: Path) -> Callable[..., Path]:
     directory = _sub(scratch, "saved")
 
     def save(*names: str) -> Path:
-        path = directory / "+".join(name.replace("/", "_") for name in names)
+        path = directory / (re.sub(r"[/:]", "_", "+".join(names)) + ".tar")
         return path if path.exists() else engine.save(path, *names)
 
     return save

@@ -80,8 +80,8 @@ def test_inspect_with_the_parent(engine: Docker, store: Lamina, name: str) -> No
         assert ours[field] == theirs[field], field
 
 
-TEMPLATES = ["{{.Id}} {{.Os}}/{{.Architecture}}", "{{json .Config.Env}}", "{{json .RootFS}}", "{{index .RepoTags 0}}",
-             '{{range .RootFS.Layers}}{{.}} {{end}}', '{{join .RepoTags ", "}}', "{{json .Config}}", r"{{.Id}}\t{{.Author}}"]
+TEMPLATES = ["{{.Id}} {{.Os}}/{{.Architecture}}", "{{json .Config.Env}}", "{{json .RootFS}}", "{{index .RepoTags 0}}", "{{.Config.Labels}}",
+             '{{range .RootFS.Layers}}{{.}} {{end}}', '{{join .RepoTags ", "}}', "{{json .ContainerConfig}}", r"{{.Id}}\t{{.Author}}"]
 
 
 @pytest.mark.parametrize("template", TEMPLATES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+from functools import lru_cache
 from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -17,6 +18,7 @@ from lamina.errors import Conflict
 LOADED, REMOVING, REMOVED = "loaded", "removing", "removed"
 
 
+@lru_cache(16)
 def image(seed: int) -> Built:
     """An image of 2 MB: a layer that many share, one whose files others have too, and one of its own."""
     rng = random.Random(seed)

@@ -19,6 +19,7 @@ from lamina.store.schema import LIVE
 from lamina.store.session import Session
 
 EVERY = 1 << 40
+_WORDS = [b"%05d" % number for number in range(5000)]
 
 
 def noise(seed: int, size: int) -> bytes:
@@ -28,8 +29,7 @@ def noise(seed: int, size: int) -> bytes:
 
 def words(seed: int, size: int) -> bytes:
     """Bytes that compress."""
-    rng = random.Random(seed)
-    return b" ".join(b"%05d" % rng.randrange(5000) for _ in range(size // 6 + 1))[:size]
+    return b" ".join(random.Random(seed).choices(_WORDS, k=size // 6 + 1))[:size]
 
 
 def tar_of(files: Mapping[str, bytes]) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -113,8 +112,8 @@ def test_a_compressed_layer_that_is_not_that_of_the_config(home: Home, way: Way)
     for pack, ending in ((GZIP, "+gzip"), (ZSTD, "+zstd")):
         good = [(pack(data), ending) for data in NEW.layers]
         bad = (pack(flipped(UNKNOWN, 700)), ending)
-        assert_refused(home, way(with_layers([good[0], bad, good[2]])), "diff id|digest")
-        assert_refused(home, way(with_layers([good[0], good[2], good[1]])), "diff id|digest")
+        assert_refused(home, way(with_layers([good[0], bad, good[2]])), "as the config says|digest")
+        assert_refused(home, way(with_layers([good[0], good[2], good[1]])), "as the config says|digest")
 
 
 def test_a_manifest_of_more_or_fewer_layers_than_the_config(home: Home, way: Way) -> None:
@@ -124,14 +123,14 @@ def test_a_manifest_of_more_or_fewer_layers_than_the_config(home: Home, way: Way
 
 
 def test_a_plain_layer_that_is_not_that_of_the_config(home: Home, way: Way) -> None:
-    assert_refused(home, way(with_layers([(BASE, ""), (flipped(UNKNOWN, 700), ""), (NEW.layers[2], "")])), "diff id|digest")
+    assert_refused(home, way(with_layers([(BASE, ""), (flipped(UNKNOWN, 700), ""), (NEW.layers[2], "")])), "as the config says|digest")
 
 
 def test_a_compressed_layer_cut_off_under_its_right_digest(home: Home, way: Way) -> None:
     for pack, ending in ((GZIP, "+gzip"), (ZSTD, "+zstd")):
         cut = pack(UNKNOWN)[:-9]
         layers = [(pack(BASE), ending), (cut, ending), (pack(NEW.layers[2]), ending)]
-        assert_refused(home, way(with_layers(layers)), "too early|damaged|diff id|digest")
+        assert_refused(home, way(with_layers(layers)), "cannot be decompressed")
 
 
 @pytest.mark.parametrize("size", [-1, 1, 10 << 30])
@@ -170,14 +169,16 @@ def test_a_bomb_for_a_layer(home: Home, way: Way) -> None:
     """200 MB of zeros in 200 kB, where the config says another layer."""
     bomb = gzip.compress(bytes(200_000_000), 9)
     name = f"{Digest.of(bomb).hex}.tar.gz"
-    data = edited([*podman(NEW), Member(name, bomb)], Layers=[*items(podman(NEW))[0]["Layers"][:2], name])
+    paths = items(podman(NEW))[0]["Layers"]
+    members = [one for one in podman(NEW) if one.name != paths[2]]
+    data = edited([*members, Member(name, bomb)], Layers=[*paths[:2], name])
     assert_refused(home, way(data), "digest")
 
 
 def test_a_bomb_for_a_blob(home: Home, way: Way) -> None:
     bomb = zstandard.ZstdCompressor().compress(bytes(200_000_000))
     layers = [(ZSTD(BASE), "+zstd"), (ZSTD(UNKNOWN), "+zstd"), (bomb, "+zstd")]
-    assert_refused(home, way(with_layers(layers)), "diff id|digest")
+    assert_refused(home, way(with_layers(layers)), "as the config says|digest")
 
 
 def test_a_bomb_for_an_archive(home: Home) -> None:
@@ -191,9 +192,3 @@ def test_a_bomb_for_a_document(home: Home) -> None:
     """What is inflated is counted: 100 MB of blanks are no config."""
     data = gzip.compress(tar(replaced(docker_20(NEW), "manifest.json", b" " * 100_000_000)), 9)
     assert_refused(home, loading(data), "too large")
-
-
-def test_digests_are_those_of_the_bytes() -> None:
-    """What the helpers build on."""
-    assert NEW.diff_ids[1] == f"sha256:{hashlib.sha256(UNKNOWN).hexdigest()}"
-    assert docker_25(NEW) != damaged(docker_25(NEW), UNKNOWN)

@@ -46,6 +46,11 @@ class OwnedRegion(Region):
     def __init__(self, fd: int, where: object) -> None:
         super().__init__(fd, 0, os.fstat(fd).st_size, where)
 
+    def check_unchanged(self) -> None:
+        """`ArchiveError` if the file became longer or shorter since it was opened."""
+        if os.fstat(self.fd).st_size != self._size:
+            raise ArchiveError("the file changed its size while it was read", self._where, "try again")
+
     def close(self) -> None:
         super().close()
         if self.fd >= 0:

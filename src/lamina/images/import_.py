@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lamina.archive.members import open_regular
 from lamina.archive.opening import Readable
 from lamina.archive.output import translated
+from lamina.archive.region import OwnedRegion
 from lamina.content.inflate import InflatingReader, PrefixReader, peek, read_up_to, sniff
 from lamina.content.verify import BytesReader
 from lamina.digest import Digest
@@ -55,9 +56,12 @@ def import_image(
     wanted = Platform.parse(platform) if platform else Platform.host()
     created = _created()
     with store.session(compression=compression, progress=progress) as session:
-        reader = _checked_tar(_open(source), source)
+        file = _open(source)
+        reader = _checked_tar(file, source)
         try:
             layer = session.intake(reader, plain=True)
+            if isinstance(file, OwnedRegion):
+                file.check_unchanged()
         finally:
             reader.close()
         document = _document(config, layer.digest, wanted, created, message or DEFAULT_MESSAGE)

@@ -260,30 +260,30 @@ class Reading:
 
         What it is asked for is to be looked up in the catalog before: what comes later may lie in packs that it does not know.
         """
-        return self._store.new_index()
+        return self.store.new_index()
 
     def resolve(self, reference: str) -> Descriptor:
         """What a full name or a digest leads to; `NotFound`."""
-        return self._store.resolve(reference)
+        return self.store.resolve(reference)
 
     def references(self) -> Iterable[tuple[str, Descriptor]]:
         """All names."""
-        return self._store.references()
+        return self.store.references()
 
     def fetch(self, descriptor: Descriptor) -> Reader:
         """A blob or manifest; size and digest are verified as its bytes leave."""
-        if (row := self._store.catalog.blob(descriptor.digest)) is None:
+        if (row := self.store.catalog.blob(descriptor.digest)) is None:
             raise NotFound("no such blob", descriptor.digest)
         if row.kind == "document" and row.text is not None:
             return VerifyingReader(BytesReader(row.text.encode()), descriptor)
         self._catch_up(row.pack)
-        return VerifyingReader(self._store.reader_of_row(row, self.index), descriptor)
+        return VerifyingReader(self.store.reader_of_row(row, self.index), descriptor)
 
     def _catch_up(self, number: int) -> None:
         """See that the index knows what the commit knew that put a head into this pack."""
         if number not in self._known:
-            self._known = {pack.number for pack in self._store.catalog.packs(LIVE)} | {number}
-            self._store.refresh(self.index)
+            self._known = {pack.number for pack in self.store.catalog.packs(LIVE)} | {number}
+            self.store.refresh(self.index)
 
     def close(self) -> None:
         """End the lease."""

@@ -26,15 +26,21 @@ U32 = npt.NDArray[np.uint32]
 Rows = tuple[int, U32]
 
 
-def chunk_rows(store: BlobStore, index: ChunkIndex, row: BlobRow) -> Iterator[Rows]:
-    """Where the chunks of a blob lie, block by block: its recipe and entry blocks, contents and segments."""
+def chunk_ids(store: BlobStore, index: ChunkIndex, row: BlobRow) -> Iterator[U8]:
+    """The chunk ids of a blob, u8[n, 32] block by block: its recipe and entry blocks, contents and segments."""
     head = store.head_of_row(row)
     chunks = store.chunks(index)
     meta = [each[0] for each in head.recipe] + head.entry_blocks
-    yield from _located(index, np.frombuffer(b"".join(meta), np.uint8).reshape(-1, 32), row.digest)
+    yield np.frombuffer(b"".join(meta), np.uint8).reshape(-1, 32)
     for block in blocks(head, lambda block_id: chunks.chunk(block_id, row.digest)):
-        yield from _located(index, block.content, row.digest)
-        yield from _located(index, block.segment, row.digest)
+        yield block.content
+        yield block.segment
+
+
+def chunk_rows(store: BlobStore, index: ChunkIndex, row: BlobRow) -> Iterator[Rows]:
+    """Where the chunks of a blob lie, block by block."""
+    for ids in chunk_ids(store, index, row):
+        yield from _located(index, ids, row.digest)
 
 
 def _located(index: ChunkIndex, ids: U8, where: str) -> Iterator[Rows]:

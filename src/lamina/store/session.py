@@ -180,7 +180,7 @@ class Session:
         if plain:
             first, reader = peek(reader)
             kind = sniff(first)
-            reader = InflatingReader(reader, kind) if kind else reader
+            reader = InflatingReader(reader, kind, expect or "a layer as it came in") if kind else reader
         with self._lock, self._proving():
             algorithm = expect.algorithm if expect is not None else "sha256"
             label = expect or "layer"

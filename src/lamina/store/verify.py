@@ -17,6 +17,7 @@ from lamina.oci import Descriptor
 from lamina.storage import ReadHandle
 from lamina.store import layout
 from lamina.store.codec import decode
+from lamina.store.marks import chunk_ids
 from lamina.store.names import names_of
 from lamina.store.packs import pack_path
 from lamina.store.schema import LIVE, BlobRow, PackRow
@@ -64,7 +65,17 @@ def verify(store: BlobStore, digests: Iterable[str] | None, progress: Progress |
     return result
 
 
-def _check_pack(store: BlobStore, pack: PackRow, result: Verified, progress: Progress) -> None:
+@dataclass(frozen=True, slots=True)
+class _Damage:
+    """What is wrong with a pack: the ids of the chunks that it spoils, or the digest of a head or document."""
+
+    what: str
+    where: str
+    chunks: frozenset[bytes] = frozenset()
+    digest: str = ""
+
+
+def _check_pack(store: BlobStore, pack: PackRow, damage: list[_Damage], progress: Progress) -> None:
     """Every record against its checksum and its header, every chunk against its id."""
     where = pack_path(pack.name)
     progress.start(pack.name, f"pack {pack.name[:12]}", pack.bytes)
@@ -72,25 +83,48 @@ def _check_pack(store: BlobStore, pack: PackRow, result: Verified, progress: Pro
         store.packs.forget(pack.number)  # what lies on disk now, not what was read before
         footer = store.packs.footer(pack.number)
         _check_header(store, pack)
-        _check_gaps(store, pack, footer)
+        keys = dict(footer.key_rows())
     except (StoreDamaged, NotFound) as error:
-        result.problems.append(Problem(error.what, where))
+        damage.append(_Damage(error.what, where))
         return
     order = np.argsort(footer.places["record"], kind="stable")
     bounds = np.searchsorted(footer.places["record"][order], np.arange(len(footer.records) + 1))
     for record in range(len(footer.records)):
+        rows = order[bounds[record] : bounds[record + 1]]
         try:
             row, stored = store.packs.stored(pack.number, record)
             plain = decode(int(row["codec"]), stored, int(row["plain"]), where)
-            rows = order[bounds[record] : bounds[record + 1]]
             places = footer.places[rows]
             ids = hash_many(plain, places["offset"].astype(np.int64), places["length"].astype(np.int64))
             if not np.array_equal(ids, footer.ids[rows]):
                 raise StoreDamaged(f"record {record} holds other chunks than its pack says", where)
         except (StoreDamaged, NotFound) as error:
-            result.problems.append(Problem(error.what, where))
+            spoiled = frozenset(bytes(chunk_id) for chunk_id in footer.ids[rows])
+            damage.append(_Damage(error.what, where, spoiled, keys.get(record, {}).get("digest", "")))
         progress.advance(pack.name, int(footer.records[record]["stored"]))
     progress.done(pack.name, "verified")
+
+
+def _touched(reading: Reading, damage: list[_Damage]) -> list[Problem]:
+    """Which blobs the damage spoils, by streaming over all recipes; nothing is streamed over where nothing is wrong.
+
+    A damaged chunk of which another pack has a whole copy may be named all the same.
+    """
+    found: list[set[str]] = [{each.digest} - {""} for each in damage]
+    if any(each.chunks for each in damage):
+        for row in reading.store.catalog.blobs():
+            if row.kind == "document":
+                continue
+            try:
+                ids = chunk_ids(reading.store, reading.index, row)
+                for block in ids:
+                    column = {bytes(chunk_id) for chunk_id in block}
+                    for number, each in enumerate(damage):
+                        if not column.isdisjoint(each.chunks):
+                            found[number].add(row.digest)
+            except (StoreDamaged, NotFound):
+                continue  # its head or recipe is damaged: named by its own record, and again when it is read
+    return [Problem(each.what, each.where, tuple(sorted(digests))) for each, digests in zip(damage, found, strict=True)]
 
 
 def _check_header(store: BlobStore, pack: PackRow) -> None:

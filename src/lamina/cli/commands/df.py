@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lamina.cli.commands.images import HEADING as IMAGE_HEADING
-from lamina.cli.commands.images import image_row
+from lamina.cli.commands.images import ImageRow
 from lamina.cli.formats import write_rows
 from lamina.cli.settings import with_store
 from lamina.cli.units import human_size
@@ -36,11 +36,11 @@ def rows(usage: DiskUsage) -> Iterator[dict[str, object]]:
         }
 
 
-def image_rows(usage: DiskUsage) -> Iterator[dict[str, str]]:
+def image_rows(usage: DiskUsage) -> Iterator[ImageRow]:
     """docker's fields of each image, shared and unique bytes among them."""
     now = datetime.now(UTC)
     for one in usage.images:
-        yield image_row(one.summary, now, shared=one.shared, unique=one.unique)
+        yield ImageRow(one.summary, now, shared=one.shared, unique=one.unique)
 
 
 @click.command("df")
