@@ -134,7 +134,8 @@ def test_skopeo_reads_the_same_manifest(written: Path, store: Lamina, tmp_path: 
 
 def test_digest_is_shown(written: Path, store: Lamina) -> None:
     [digest] = Layout(written).root_digests()
-    assert digest in store("images", "--digests")
+    store("tag", image_id(store), NAME)
+    assert store("images", "--digests", "--format", "{{.Digest}}", NAME) == f"{digest}\n"
     assert image_id(store) == Layout(written).config_digests()[0]
 
 

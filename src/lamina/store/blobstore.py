@@ -250,7 +250,7 @@ class Reading:
     """A reader's session, and a `Source`: it holds a lease, so that packs which it may read stay."""
 
     def __init__(self, store: BlobStore) -> None:
-        self._store = store
+        self.store = store
         self._known: set[int] = set()
         self.lease = Lease.acquire(store.catalog, store.state_dir, "read")
 
