@@ -53,8 +53,10 @@ def verify(store: BlobStore, digests: Iterable[str] | None, progress: Progress |
     with store.reading() as reading:
         if digests is None:
             rows: Iterable[BlobRow | None] = list(store.catalog.blobs())
+            damage: list[_Damage] = []
             for pack in store.catalog.packs(LIVE):
-                _check_pack(store, pack, result, progress)
+                _check_pack(store, pack, damage, progress)
+            result.problems += _touched(reading, damage)
             _check_names(store, result)
         else:
             rows = [store.catalog.blob(digest) for digest in sorted(set(digests))]
