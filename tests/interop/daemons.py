@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import time
@@ -98,8 +99,9 @@ class Ctr:
         rows = [line.split() for line in self("images", "ls").splitlines()[1:]]
         return {row[0]: row[2] for row in rows}
 
-    def blob(self, digest: str) -> str:
-        return self("content", "get", digest)
+    def config_digests(self) -> dict[str, str]:
+        """Name -> image id, of images for one platform."""
+        return {name: json.loads(self("content", "get", digest))["config"]["digest"] for name, digest in self.images().items()}
 
     def clear(self) -> None:
         if names := list(self.images()):

@@ -79,13 +79,12 @@ def test_docker_has_the_same_id(trip: Trip, docker: Docker) -> None:
     assert docker.id(trip.name) == trip.image.config
 
 
-@pytest.mark.parametrize("words", [(), ("--no-trunc",), ("--digests",), ("-q",), ("-a", "-q", "--no-trunc"),
-                                   ("--format", "{{.ID}} {{.CreatedAt}} {{.Size}}")], ids=" ".join)
+@pytest.mark.parametrize("words", [(), ("--no-trunc", "--digests"), ("-q",)], ids=" ".join)
 def test_images_are_docker_s(trip: Trip, docker: Docker, words: tuple[str, ...]) -> None:
     assert same(docker, trip.lamina, "images", *words)
 
 
-@pytest.mark.parametrize("words", [(), ("--no-trunc",), ("-q",), ("-q", "--no-trunc"),
+@pytest.mark.parametrize("words", [(), ("--no-trunc",),
                                    ("--human=false", "--format", "{{.ID}} {{.CreatedAt}} {{.CreatedBy}} {{.Comment}}")],
                          ids=" ".join)
 def test_history_is_docker_s(trip: Trip, docker: Docker, words: tuple[str, ...]) -> None:
@@ -145,7 +144,6 @@ def test_skopeo_copies_the_same_config(trip: Trip, tmp_path: Path) -> None:
 def test_ctr_has_the_same_config(trip: Trip, containerd: Ctr) -> None:
     containerd("images", "import", trip.again)
     try:
-        manifest = json.loads(containerd.blob(containerd.images()[trip.name]))
-        assert manifest["config"]["digest"] == trip.image.config
+        assert containerd.config_digests()[trip.name] == trip.image.config
     finally:
         containerd.clear()

@@ -28,8 +28,10 @@ def test_every_image_is_there(engine: Docker, store: Lamina) -> None:
     assert sorted(set(store("images", "-aq", "--no-trunc").split())) == engine.ids()
 
 
-FLAGS = [(), ("-a",), ("-q",), ("-a", "-q"), ("--no-trunc",), ("-a", "--no-trunc"), ("--digests",),
-         ("--digests", "--no-trunc", "-a"), ("--format", "{{.Repository}}:{{.Tag}} {{.ID}} {{.CreatedAt}} {{.Size}} {{.Digest}}")]
+# A row without its age: docker need not be asked again because the clock has moved on.
+ROW = "{{.Repository}} {{.Tag}} {{.Digest}} {{.ID}} {{.CreatedAt}} {{.Size}}"
+FLAGS = [(), ("-a",), ("-q",), ("-a", "-q"), ("--no-trunc",), ("--digests",),
+         ("--digests", "--no-trunc", "-a"), ("--format", ROW)]
 FILTERS = [
     ("dangling=true",), ("dangling=false",), ("label=lamina.kind",), ("label=lamina.kind=app",), ("label=lamina.empty",),
     ("label=lamina.kind=none",), ("label=lamina.kind", "label=lamina.empty="), (f"before={APP}",), (f"since={APP}",),
@@ -55,11 +57,11 @@ def test_created_in_local_time(engine: Docker, store: Lamina, zone: str) -> None
     same(engine, store, "history", "--human=false", "--format", "{{.CreatedAt}}", EMPTY, env={"TZ": zone})
 
 
-@pytest.mark.parametrize("every", [(), ("-a",)], ids=["", "all"])
 @pytest.mark.parametrize("filters", FILTERS, ids=" ".join)
-def test_filters(engine: Docker, store: Lamina, filters: tuple[str, ...], every: tuple[str, ...]) -> None:
+def test_filters(engine: Docker, store: Lamina, filters: tuple[str, ...]) -> None:
     words = [word for text in filters for word in ("--filter", text)]
-    same(engine, store, "images", "--no-trunc", *every, *words, order=False)
+    for every in ((), ("-a",)):
+        same(engine, store, "images", *every, "--format", ROW, *words, order=False)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -67,7 +69,7 @@ def test_names(engine: Docker, store: Lamina, name: str) -> None:
     same(engine, store, "images", name, order=False)
 
 
-@pytest.mark.parametrize("words", [(), ("--no-trunc",), ("-q",)], ids=" ".join)
+@pytest.mark.parametrize("words", [(), ("--no-trunc",)], ids=" ".join)
 @pytest.mark.parametrize("name", SAMPLES)
 def test_history_with_the_ids_of_ancestors(engine: Docker, store: Lamina, name: str, words: tuple[str, ...]) -> None:
     assert same(engine, store, "history", *words, name)

@@ -17,7 +17,6 @@ pytestmark = pytest.mark.interop
 
 GZIP = {"application/vnd.oci.image.layer.v1.tar+gzip"}
 ZSTD = {"application/vnd.oci.image.layer.v1.tar+zstd"}
-PLAIN = {"application/vnd.oci.image.layer.v1.tar"}
 NAME = "example.test/written:1"
 
 
@@ -36,10 +35,6 @@ class Writers:
 
     def skopeo_zstd(self) -> Path:
         self._skopeo(f"oci:{self.directory}/layout", "--dest-compress-format", "zstd")
-        return self.directory / "layout"
-
-    def skopeo_plain(self) -> Path:
-        self._skopeo(f"oci:{self.directory}/layout", "--dest-oci-accept-uncompressed-layers")
         return self.directory / "layout"
 
     def skopeo_archive(self) -> Path:
@@ -82,7 +77,7 @@ class Writers:
 
 
 # Writer -> media types of its layers.
-WRITERS = {"skopeo_oci": GZIP, "skopeo_zstd": ZSTD, "skopeo_plain": PLAIN, "skopeo_archive": GZIP, "podman_archive": None,
+WRITERS = {"skopeo_oci": GZIP, "skopeo_zstd": ZSTD, "skopeo_archive": GZIP, "podman_archive": None,
            "podman_directory": None, "buildah_archive": None, "umoci": GZIP}
 
 
@@ -117,17 +112,12 @@ def image_id(lamina: Lamina) -> str:
     return found
 
 
-@pytest.mark.parametrize("form", ["oci-archive", "oci-dir"])
-def test_every_blob_survives(written: Path, store: Lamina, tmp_path: Path, form: str) -> None:
-    before = Layout(written)
-    after = Layout(store.save(tmp_path / "again", "--format", form, image_id(store)))
+@pytest.mark.parametrize(("form", "transport"), [("oci-archive", "oci-archive"), ("oci-dir", "oci")])
+def test_digests_survive(written: Path, store: Lamina, tmp_path: Path, form: str, transport: str) -> None:
+    again = store.save(tmp_path / "again", "--format", form, image_id(store))
+    before, after = Layout(written), Layout(again)
     assert after.root_digests() == before.root_digests()
     assert after.digests() == before.digests()
-
-
-@pytest.mark.parametrize(("form", "transport"), [("oci-archive", "oci-archive"), ("oci-dir", "oci")])
-def test_skopeo_reads_the_same_manifest(written: Path, store: Lamina, tmp_path: Path, form: str, transport: str) -> None:
-    again = store.save(tmp_path / "again", "--format", form, image_id(store))
     was = "oci" if written.is_dir() else "oci-archive"
     assert skopeo_digest(f"{transport}:{again}", tmp_path / "after") == skopeo_digest(f"{was}:{written}", tmp_path / "before")
 
@@ -146,7 +136,7 @@ def test_podman_and_ctr_take_the_layout(store: Lamina, podman: Podman, container
     podman.load(again)
     containerd("images", "import", again)
     try:
-        assert [f"sha256:{one}" for one in podman("images", "-q", "--no-trunc").replace("sha256:", "").split()] == [image_id(store)]
+        assert podman.id(NAME) == image_id(store)
         assert list(containerd.images().values()) == Layout(again).root_digests()
     finally:
         podman.clear()
@@ -164,8 +154,8 @@ def test_all_take_it_as_a_docker_archive(store: Lamina, fresh_engine: Docker, po
         podman.load(again)
         containerd("images", "import", again)
         run("skopeo", "copy", f"docker-archive:{again}:{NAME}", f"dir:{tmp_path}/dir")
-        manifests = [(tmp_path / "dir/manifest.json").read_text(), containerd.blob(containerd.images()[NAME])]
-        ids = [fresh_engine.id(NAME), podman.id(NAME), *(json.loads(one)["config"]["digest"] for one in manifests)]
+        copied = json.loads((tmp_path / "dir/manifest.json").read_bytes())["config"]["digest"]
+        ids = [fresh_engine.id(NAME), podman.id(NAME), containerd.config_digests()[NAME], copied]
         assert ids == [image_id(store)] * 4
     finally:
         fresh_engine.clear()
@@ -174,16 +164,15 @@ def test_all_take_it_as_a_docker_archive(store: Lamina, fresh_engine: Docker, po
 
 
 def test_names(saved: Callable[..., Path], lamina: Lamina, tmp_path: Path) -> None:
-    """A layout with two names and an image without one."""
+    """Two images in a layout; what Lamina writes is found by the tag alone, as in layouts of docker and containerd."""
     for name, archive in (("one.test/a:1", saved(APP)), ("two.test/b:2", saved(GONE))):
         run("skopeo", "copy", f"docker-archive:{archive}", f"oci:{tmp_path}/layout:{name}")
     assert sorted(lamina.load(tmp_path / "layout").splitlines()) == ["Loaded image: one.test/a:1", "Loaded image: two.test/b:2"]
     again = lamina.save(tmp_path / "again.tar", "--format", "oci-archive", "one.test/a:1", "two.test/b:2")
     assert Layout(again).digests() == Layout(tmp_path / "layout").digests()
-    for name in ("one.test/a:1", "two.test/b:2"):
-        digests = [output("skopeo", "inspect", "--raw", f"{place}:{name}")
-                   for place in (f"oci-archive:{again}", f"oci:{tmp_path}/layout")]
-        assert digests[0] == digests[1]
+    for name, tag in (("one.test/a:1", "1"), ("two.test/b:2", "2")):
+        assert output("skopeo", "inspect", "--raw", f"oci-archive:{again}:{tag}") == output(
+            "skopeo", "inspect", "--raw", f"oci:{tmp_path}/layout:{name}")
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +213,7 @@ def test_index_keeps_its_digest(platforms: Path, lamina: Lamina, tmp_path: Path)
     again = lamina.save(tmp_path / "again.tar", "--format", "oci-archive", NAME)
     assert Layout(again).digests() == Layout(platforms).digests()
     before, after = (skopeo_digest(place, tmp_path / name) for place, name in
-                     ((f"oci:{platforms}:{NAME}", "before"), (f"oci-archive:{again}:{NAME}", "after")))
+                     ((f"oci:{platforms}:{NAME}", "before"), (f"oci-archive:{again}:1", "after")))
     assert before == after == Layout(platforms).root_digests()[0]
 
 

@@ -169,7 +169,7 @@ class DockerArchive:
                 return reader.size
             if intake is not None:
                 return intake.intake(reader, plain=True, expect=diff_id).size
-            return _measure(InflatingReader(reader, kind, self._place(path)))
+            return measure(InflatingReader(reader, kind, self._place(path)))
         finally:
             reader.close()
 
@@ -186,7 +186,8 @@ class DockerArchive:
         return f"{show(path)} in {self._members.where}"
 
 
-def _measure(reader: Reader) -> int:
+def measure(reader: Reader) -> int:
+    """How many bytes come until the end."""
     buffer = memoryview(bytearray(_MEASURE))
     total = 0
     while count := reader.readinto(buffer):

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-from lamina.archive.docker import MANIFEST
+from lamina.archive.docker import MANIFEST, measure
 from lamina.archive.names import CONTAINERD_NAME, REF_NAME, annotations_for, is_bare_tag
 from lamina.archive.oci_layout import INDEX, LAYOUT, VERSION, blob_path
 from lamina.archive.tarwriter import TarWriter, Writer
 from lamina.content import Reader, Source
 from lamina.content.copy import CopyResult, Observer, copy_graph
+from lamina.content.inflate import InflatingReader
 from lamina.content.verify import VerifyingReader, read_blob
 from lamina.digest import Digest
 from lamina.errors import NotFound
+from lamina.mediatypes import layer_compression
 from lamina.oci import (
     OCI_INDEX,
     Descriptor,
@@ -49,7 +52,7 @@ def write_oci_archive(
     """
     tar = TarWriter(out)
     merged = merge(roots)
-    results = _write_blobs(tar, source, merged, observer)
+    results = _write_blobs(_TarTarget(tar), source, merged, observer)
     _write_layout(tar, source, merged)
     tar.finish()
     return results
@@ -66,14 +69,17 @@ def write_docker_archive(
     """As `write_oci_archive`, with `manifest.json` and `repositories`, for readers of docker-archives.
 
     Those know no indexes: of each they get the only image that is whole, or the one for `host` (by default this
-    machine).
+    machine).  Nor does docker before version 23 know zstd: such layers lie there plain as well, for `manifest.json`.
     """
     tar = TarWriter(out)
     merged = merge(roots)
-    results = _write_blobs(tar, source, merged, observer)
-    _write_layout(tar, source, merged)
+    target = _TarTarget(tar)
+    results = _write_blobs(target, source, merged, observer)
     host = host or Platform.host()
-    _write_docker(tar, source, merged, [_docker_image(source, result, host) for result in results])
+    images = [_docker_image(source, result, host) for result in results]
+    layers = [_docker_layers(target, source, image) if image else [] for image in images]
+    _write_layout(tar, source, merged)
+    _write_docker(tar, source, merged, images, layers)
     tar.finish()
     return results
 
@@ -148,9 +154,8 @@ class _TarTarget:
 
 
 def _write_blobs(
-    tar: TarWriter, source: Source, roots: Iterable[Descriptor], observer: Observer | None
+    target: _TarTarget, source: Source, roots: Iterable[Descriptor], observer: Observer | None
 ) -> list[CopyResult]:
-    target = _TarTarget(tar)
     return [copy_graph(source, target, root, observer=observer) for root in roots]
 
 
@@ -160,12 +165,37 @@ def _write_layout(tar: TarWriter, source: Source, roots: dict[Descriptor, list[s
     tar.document(LAYOUT, LAYOUT_DOCUMENT)
 
 
+def _docker_layers(target: _TarTarget, source: Source, image: Descriptor) -> list[Digest]:
+    """The blobs that docker is to read as the layers of an image; plain ones are made of those under zstd."""
+    manifest = _manifest(source, image)
+    config = parse_config(read_blob(source, manifest.config), manifest.config.digest)
+    if len(config.diff_ids) != len(manifest.layers):
+        return [layer.digest for layer in manifest.layers]
+    return [_write_plain(target, source, layer, diff_id) if layer_compression(layer.media_type) == "zstd"
+            else layer.digest for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=True)]
+
+
+def _write_plain(target: _TarTarget, source: Source, layer: Descriptor, diff_id: Digest) -> Digest:
+    """Write the plain tar of a layer, checked against its diff id; inflated twice, as its size must stand before it."""
+    with closing(_plain(source, layer)) as reader:
+        plain = Descriptor(OCI_LAYER, diff_id, measure(reader))
+    if not target.exists(plain):
+        with closing(_plain(source, layer)) as reader:
+            target.push(plain, reader)
+    return diff_id
+
+
+def _plain(source: Source, layer: Descriptor) -> Reader:
+    return InflatingReader(VerifyingReader(source.fetch(layer), layer), "zstd", layer.digest)
+
+
 def _write_docker(
-    tar: TarWriter, source: Source, roots: dict[Descriptor, list[str]], images: list[Descriptor | None]
+    tar: TarWriter, source: Source, roots: dict[Descriptor, list[str]], images: list[Descriptor | None],
+    layers: list[list[Digest]],
 ) -> None:
     items = []
     repositories: dict[str, dict[str, str]] = {}
-    for names, image in zip(roots.values(), images, strict=True):
+    for names, image, digests in zip(roots.values(), images, layers, strict=True):
         if image is None:
             continue
         manifest = _manifest(source, image)
@@ -174,11 +204,11 @@ def _write_docker(
         items.append({
             "Config": blob_path(manifest.config.digest),
             "RepoTags": [replace(reference, digest=None).familiar() for reference in tagged] or None,
-            "Layers": [blob_path(layer.digest) for layer in manifest.layers],
+            "Layers": [blob_path(digest) for digest in digests],
         })
-        for reference in tagged if manifest.layers else ():
+        for reference in tagged if digests else ():
             tags = repositories.setdefault(reference.familiar_name, {})
-            tags[reference.tag] = manifest.layers[-1].digest.hex
+            tags[reference.tag] = digests[-1].hex
     tar.document(MANIFEST, dump(items))
     if repositories:
         tar.document("repositories", dump(repositories))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from lamina.mediatypes import is_index, is_manifest
+
 VERSION = 1
 
 LIVE = "live"
@@ -43,6 +45,17 @@ TABLES = (
     """CREATE TABLE IF NOT EXISTS holds (
         lease TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (lease, digest))""",
 )
+
+
+def rank(kind: str, media_type: str) -> int:
+    """What bytes were taken for: a manifest or index counts more than a config, and that more than a layer or blob.
+
+    Bytes may be several at once (anyone can make an image whose layer is somebody's manifest).  What they were taken for
+    first must not hide what a manifest names from the collector: they are kept as the one that counts most.
+    """
+    if kind != "document":
+        return 0
+    return 2 if is_manifest(media_type) or is_index(media_type) else 1
 
 
 class PackRow(NamedTuple):

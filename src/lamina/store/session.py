@@ -16,6 +16,7 @@ from lamina.content.progress import Progress, Silent
 from lamina.content.verify import BytesReader, VerifyingReader, read_all
 from lamina.digest import Digest
 from lamina.errors import DigestMismatch, LimitExceeded, NotFound, SizeMismatch
+from lamina.jsonlimits import loads
 from lamina.oci import Descriptor
 from lamina.store import documents, layout
 from lamina.store.codec import Compression
@@ -25,7 +26,7 @@ from lamina.store.lease import Lease
 from lamina.store.marks import Marks
 from lamina.store.publish import Name, Publication, publish
 from lamina.store.recipe import Head
-from lamina.store.schema import BlobRow, ImageRow, PackRow
+from lamina.store.schema import BlobRow, ImageRow, PackRow, rank
 from lamina.store.sink import PackSink, SealedPack
 from lamina.store.stats import LayerStats, SessionStats
 
@@ -44,6 +45,11 @@ def _is_document(descriptor: Descriptor) -> bool:
         or oci.is_index(media_type)
         or (oci.is_config(media_type) and descriptor.size <= DOCUMENT_LIMIT)
     )
+
+
+def _is_more(descriptor: Descriptor, row: BlobRow) -> bool:
+    """Whether the bytes are wanted as more than they were taken for: see `rank`."""
+    return _is_document(descriptor) and rank("document", descriptor.media_type) > rank(row.kind, row.media_type)
 
 
 class Session:
@@ -142,10 +148,13 @@ class Session:
         """Whether the blob is there; from then on it stays until this session ends."""
         own = self._blobs.get(descriptor.digest)
         if own is not None:
-            return own.size == descriptor.size
+            return own.size == descriptor.size and not _is_more(descriptor, own)
         if self._verify and not (oci.is_manifest(descriptor.media_type) or oci.is_index(descriptor.media_type)):
             return False
         found = self._hold(descriptor.digest, descriptor.size)
+        if found and _is_document(descriptor):
+            row = self._store.catalog.blob(descriptor.digest)
+            return row is not None and not _is_more(descriptor, row)
         if found and oci.is_layer(descriptor.media_type):
             self.stats.exists(descriptor.digest, descriptor.size)
             self._progress.done(descriptor.digest, "exists")
@@ -343,6 +352,12 @@ class Session:
         self._texts_size += len(data)
         if self._texts_size > DOCUMENTS_LIMIT:
             raise LimitExceeded(f"manifests and configs of more than {DOCUMENTS_LIMIT} bytes at once", descriptor.digest)
+        if oci.is_config(descriptor.media_type):
+            loads(data, "config", where=descriptor.digest)  # a layer's bytes must not be kept as a config
+        own = self._blobs.get(descriptor.digest)
+        if own is not None and own.kind != "document":  # it came in as a blob, for it did not look like a document
+            self._unclaimed.discard(descriptor.digest)
+            self._wasted = True
         self._texts[descriptor.digest] = data
         sha256 = Digest.of(data)
         try:

@@ -8,7 +8,7 @@ from functools import cached_property
 from lamina.errors import LeaseLost
 from lamina.store import graph
 from lamina.store.database import Database
-from lamina.store.schema import BLOB, CONDEMNED, IMAGE, LIVE, PACK, REF, BlobRow, ImageRow, LeaseRow, RefRow
+from lamina.store.schema import BLOB, CONDEMNED, IMAGE, LIVE, PACK, REF, BlobRow, ImageRow, LeaseRow, RefRow, rank
 
 
 def _places(columns: str) -> str:
@@ -17,6 +17,7 @@ def _places(columns: str) -> str:
 
 _ADD_PACK = f"INSERT INTO packs ({PACK}) VALUES ({_places(PACK)})"
 _ADD_BLOB = f"INSERT INTO blobs ({BLOB}, text) VALUES ({_places(BLOB)}, ?) ON CONFLICT (digest) DO NOTHING"
+_DROP_BLOB = "DELETE FROM blobs WHERE digest = ?"
 _ADD_IMAGE = f"""INSERT INTO images ({IMAGE}) VALUES ({_places(IMAGE)}) ON CONFLICT (manifest) DO UPDATE SET
     config = excluded.config, created = excluded.created, os = excluded.os, architecture = excluded.architecture,
     variant = excluded.variant, diff_ids = excluded.diff_ids, size = excluded.size, whole = excluded.whole"""
@@ -118,7 +119,10 @@ class Transaction:
     # -- blobs -----------------------------------------------------------------------------------------------
 
     def add_blob(self, row: BlobRow) -> bool:
-        """Whether it was new: a row that is there stays as it is."""
+        """Whether it was put: a row that is there stays as it is, but for one that was taken for less than the bytes are now."""
+        there = self._db.read("SELECT kind, media_type FROM blobs WHERE digest = ?", (row.digest,))
+        if there and rank(*there[0]) < rank(row.kind, row.media_type):
+            self._db.write(_DROP_BLOB, (row.digest,))
         return self._db.write(_ADD_BLOB, (*row[:11], int(row.made), row.text)) > 0
 
     def move_blobs(self, places: Iterable[tuple[str, int, int]]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lamina import oci
 from lamina.store.layout import FRAMES, RECORD_HEADER
 from lamina.store.marks import Labels, Marks
 from lamina.store.schema import LIVE, BlobRow
@@ -62,7 +63,8 @@ def _usage(store: BlobStore, reading: Reading) -> Usage:
     for image in catalog.images():
         if image.manifest not in reachable:
             continue
-        layers = [row for row in _blob_rows(store, catalog.children(image.manifest)) if row.kind != "document"]
+        named = oci.parse_manifest(store.document(image.manifest)).layers  # an edge does not tell that one comes twice
+        layers = _blob_rows(store, (layer.digest for layer in named))
         logical += sum(row.size for row in layers)
         for row in layers:
             owners[row.digest].add(image.manifest)

@@ -89,6 +89,10 @@ def _check_pack(store: BlobStore, pack: PackRow, damage: list[_Damage], progress
     except (StoreDamaged, NotFound) as error:
         damage.append(_Damage(error.what, where))
         return
+    try:
+        _check_gaps(store, pack, footer)
+    except StoreDamaged as error:
+        damage.append(_Damage(error.what, where))
     order = np.argsort(footer.places["record"], kind="stable")
     bounds = np.searchsorted(footer.places["record"][order], np.arange(len(footer.records) + 1))
     for record in range(len(footer.records)):
