@@ -52,7 +52,7 @@ def test_fill_goes_on_behind_what_is_there() -> None:
     ([1 << 62], [1 << 62], [0]), ([0, 1], [1], [0]),
 ])
 def test_fill_outside(offsets: list[int], lengths: list[int], rows: list[int]) -> None:
-    with pytest.raises(ValueError, match="outside|number"):
+    with pytest.raises(ValueError, match=r"outside|number"):
         fill(np.zeros(20, np.uint8), 0, np.zeros(10, np.uint8), i64(offsets), i64(lengths), i64(rows), 0)
 
 
@@ -61,7 +61,7 @@ def test_fill_outside(offsets: list[int], lengths: list[int], rows: list[int]) -
     (18, [0], [3]), (0, [0, 1], [1]), (0, [0, 0, 0], [8, 8, 8]),
 ])
 def test_gather_outside(at: int, places: list[int], lengths: list[int]) -> None:
-    with pytest.raises(ValueError, match="outside|number|fit"):
+    with pytest.raises(ValueError, match=r"outside|number|fit"):
         gather(np.zeros(20, np.uint8), at, np.zeros(10, np.uint8), u32(places), u32(lengths))
 
 

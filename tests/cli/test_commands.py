@@ -136,6 +136,9 @@ def test_inspect_prints_the_rest_of_a_missing_one(capsys: Capture) -> None:
     ("{{.Id}}", ID), ("{{.Config.Cmd}} {{json .Config.Cmd}}", "[] null"), ("{{.Config.Labels.none}}", "<no value>"),
     ("{{range $k, $v := .Config.Labels}}{{$k}}{{$v}}{{end}}", "a1b2"), ("{{.Variant}}{{json .Config.Healthcheck}}", "null"),
     ('{{index .Config.Labels "a"}}', "1"), ("{{json .RepoTags}}", '["app"]'),
+    # what JSON leaves out can be asked for, and stays out
+    ("{{json .Config.StopTimeout}}{{.Config.StopSignal}}", "null"),
+    ("{{json .Config}}", '{"Cmd":null,"Env":["é=<&>"],"Labels":{"a":"1","b":"2"}}'),
 ])
 def test_inspect_by_template(capsys: Capture, template: str, out: str) -> None:
     assert invoke(capsys, "inspect", "-f", template, "app", inspect=inspected).out == out + "\n"

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("interop.compare")
-
 from interop.daemons import Ctr, Docker, Podman, containerd_engine, docker_engine, unmount_below
 from interop.programs import PACKAGES, Lamina, program
 from interop.samples import make_samples

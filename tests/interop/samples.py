@@ -9,6 +9,7 @@ from pathlib import Path
 
 from archive.builders import layer, tar
 from images.archives import Built, docker_archive
+
 from interop.daemons import Docker
 from interop.programs import program, run
 
@@ -120,9 +121,11 @@ def make_samples(docker: Docker, work: Path) -> None:
     for name in OTHER_NAMES:
         docker("tag", APP, name)
     _build(docker, work / "gone", GONE,
-           f"FROM {ODD}\nRUN busybox rm -r /data/hardlink /long && busybox dd if=/data/payload of=/data/copy bs=1000 count=777\n"
+           f"FROM {ODD}\n"
+           "RUN busybox rm -r /data/hardlink /long && busybox dd if=/data/payload of=/data/copy bs=1000 count=777\n"
            "RUN busybox rm -r /data && busybox mkdir /data && echo new >/data/new\n"
-           "LABEL lamina.kind=gone\nCMD [\"a\\tb\", \"and a line that is rather longer than what a column of the history shows\"]\n")
+           "LABEL lamina.kind=gone\n"
+           "CMD [\"a\\tb\", \"and a line that is rather longer than what a column of the history shows\"]\n")
     _build(docker, work / "same", SAME, f"FROM {APP}\nLABEL lamina.kind=same\n")
     _commit(docker, GONE, COMMITTED, "-c", "LABEL lamina.kind=committed", message="nothing changed")
     docker.load(empty_layer(work / "empty.tar"))

@@ -142,8 +142,10 @@ def test_skopeo_copies_the_same_config(trip: Trip, tmp_path: Path) -> None:
 
 
 def test_ctr_has_the_same_config(trip: Trip, containerd: Ctr) -> None:
-    containerd("images", "import", trip.again)
+    # Unpacking a large one takes longer than all else here, and says nothing that the small ones do not.
+    unpack = ["--no-unpack"] if trip.original in CORPUS else []
+    containerd("images", "import", *unpack, trip.again)
     try:
-        assert containerd.config_digests()[trip.name] == trip.image.config
+        assert list(containerd.config_digests().values()) == [trip.image.config]
     finally:
         containerd.clear()

@@ -37,7 +37,8 @@ FILTERS = [
     ("label=lamina.kind=none",), ("label=lamina.kind", "label=lamina.empty="), (f"before={APP}",), (f"since={APP}",),
     (f"since={EMPTY}", f"before={COMMITTED}"), ("reference=lamina.test/app",), ("reference=lamina.test/*:1",),
     ("reference=*/team/app",), ("reference=lamina.test:5000/*/*:2",), ("reference=lamina.test/app:s*", f"reference={ODD}"),
-    ("reference=nothing",), ("dangling=true", "label=lamina.kind=app"), ("label=lamina.kind=same", "reference=lamina.test/same"),
+    ("reference=nothing",), ("dangling=true", "label=lamina.kind=app"),
+    ("label=lamina.kind=same", "reference=lamina.test/same"),
 ]
 NAMES = ["lamina.test/app", APP, "lamina.test/*", "lamina.test:5000/team/app", "nothing", "lamina.test/app:nothing"]
 
@@ -82,8 +83,9 @@ def test_inspect_with_the_parent(engine: Docker, store: Lamina, name: str) -> No
         assert ours[field] == theirs[field], field
 
 
-TEMPLATES = ["{{.Id}} {{.Os}}/{{.Architecture}}", "{{json .Config.Env}}", "{{json .RootFS}}", "{{index .RepoTags 0}}", "{{.Config.Labels}}",
-             '{{range .RootFS.Layers}}{{.}} {{end}}', '{{join .RepoTags ", "}}', "{{json .ContainerConfig}}", r"{{.Id}}\t{{.Author}}"]
+TEMPLATES = ["{{.Id}} {{.Os}}/{{.Architecture}}", "{{json .Config.Env}}", "{{json .RootFS}}", "{{index .RepoTags 0}}",
+             '{{range .RootFS.Layers}}{{.}} {{end}}', '{{join .RepoTags ", "}}', "{{.Config.Labels}}",
+             "{{json .ContainerConfig}}", "{{.Config.StopSignal}}", r"{{.Id}}\t{{.Author}}"]
 
 
 @pytest.mark.parametrize("template", TEMPLATES)

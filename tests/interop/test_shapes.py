@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-
 from archive.builders import ONE, SHAPES, TWO, Image, tar
+
 from interop.contents import docker_images
 from interop.daemons import Ctr, Docker, Podman
 from interop.programs import Lamina, run

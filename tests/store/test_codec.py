@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import zstandard
 from hypothesis import given, settings
@@ -18,7 +20,7 @@ def test_parse(text: str, level: int) -> None:
     assert Compression.parse(text).level == level
 
 
-@pytest.mark.parametrize("text", ["", "none:1", "zstd:", "zstd:0", "zstd:20", "zstd:-1", "zstd:x", "zstd:1:1", "gzip", "zstd:٣"])
+@pytest.mark.parametrize("text", ["", "none:1", "zstd:", "zstd:0", "zstd:20", "zstd:-1", "zstd:x", "zstd:1:1", "gz", "zstd:٣"])
 def test_parse_refuses(text: str) -> None:
     with pytest.raises(UsageError):
         Compression.parse(text)
@@ -41,10 +43,8 @@ def test_what_does_not_shrink_is_left_as_it_is() -> None:
 @given(stored=st.binary(max_size=200), plain=st.integers(0, 1 << 20), codec=st.integers(0, 3))
 @settings(max_examples=100, deadline=None)
 def test_hostile_bytes(stored: bytes, plain: int, codec: int) -> None:
-    try:
+    with contextlib.suppress(StoreDamaged):
         assert len(decode(codec, stored, plain, "here")) == plain
-    except StoreDamaged:
-        pass
 
 
 def test_damage_is_told() -> None:

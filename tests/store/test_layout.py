@@ -115,7 +115,9 @@ def test_places_outside_of_records_under_a_good_checksum(tmp_path: Path, column:
         opened(tmp_path, data)
 
 
-@pytest.mark.parametrize("keys", [b"", b"\xff\xff\xff\xff{}", b"\x02\0\0\0{", b"\x02\0\0\0[]", b"\x01\0\0\0\xff", b"\x01\0\0\x001"])
+@pytest.mark.parametrize("keys", [
+    b"", b"\xff\xff\xff\xff{}", b"\x02\0\0\0{", b"\x02\0\0\0[]", b"\x01\0\0\0\xff", b"\x01\0\0\x001",
+])
 def test_keys_that_are_none(tmp_path: Path, keys: bytes) -> None:
     start = layout.pack_header(NAME) + bytes(40)
     records = np.array([(96, 7, 7, 0, layout.HEAD, 0, 0, 0)], layout.RECORD)

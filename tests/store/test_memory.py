@@ -1,4 +1,7 @@
-"""Anonymous and shared memory do not grow with what passes through.  benchmarks/memory.py measures whole commands at full size."""
+"""Anonymous and shared memory do not grow with what passes through.
+
+benchmarks/memory.py measures whole commands at full size.
+"""
 
 from __future__ import annotations
 

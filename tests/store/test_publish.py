@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from contracts.samples import describe, put, put_image
+from contracts.samples import config_bytes, describe, manifest_bytes, put, put_image
 from storekit import (
     assert_whole,
     full,
@@ -25,7 +25,8 @@ from storekit import (
 
 from lamina.digest import Digest
 from lamina.errors import LeaseLost, StoreError
-from lamina.store import BlobStore, publish
+from lamina.oci import OCI_CONFIG, OCI_MANIFEST
+from lamina.store import BlobStore, collect, publish
 from lamina.store.schema import CONDEMNED
 from lamina.store.session import Session
 
@@ -112,10 +113,6 @@ def test_a_blob_that_is_held_is_not_collected(store: BlobStore, other: BlobStore
 
 def push_known(session: Session, name: str, data: bytes) -> None:
     """An image over a layer that the session found there."""
-    from contracts.samples import config_bytes, manifest_bytes
-
-    from lamina.oci import OCI_CONFIG, OCI_MANIFEST
-
     config = put(session, config_bytes([describe(data)]), OCI_CONFIG)
     manifest = put(session, manifest_bytes(config, [describe(data)]), OCI_MANIFEST)
     session.tag(manifest, full(name))
@@ -134,14 +131,17 @@ def test_a_blob_that_went_before_it_was_asked_for(store: BlobStore, other: BlobS
 
 
 @pytest.mark.parametrize("step", ["blobs", "_choose", "_copy", "_checkpoint", "_condemn", "after"])
+@pytest.mark.parametrize("keep", [True, False])
 def test_a_commit_at_each_step_of_a_collection(
-    store: BlobStore, other: BlobStore, monkeypatch: pytest.MonkeyPatch, step: str
+    store: BlobStore, other: BlobStore, monkeypatch: pytest.MonkeyPatch, step: str, keep: bool
 ) -> None:
-    """A session that relies on a doomed pack commits just before each step; so does one with a new image."""
-    from lamina.store import collect
+    """A session that relies on a doomed pack commits just before each step; so does one with a new image.
 
+    With `keep` its chunks are live and copied, without they are dead when they are marked.
+    """
+    kept = tar_of({"shared": SHARED}) if keep else layer(6)
     load(store, "old", OLD)
-    load(store, "keep", tar_of({"shared": SHARED}))
+    load(store, "keep", kept)
     remove(store, "old")
     done: list[str] = []
     with store.session() as session:
@@ -175,7 +175,7 @@ def test_a_commit_at_each_step_of_a_collection(
     monkeypatch.undo()
     assert problems(store) == []
     store.collect(max_unused=0)
-    assert_whole(store, NEW, layer(8), tar_of({"shared": SHARED}))
+    assert_whole(store, NEW, layer(8), kept)
     assert set(names(store)) == {full("new"), full("keep"), full("later")}
 
 

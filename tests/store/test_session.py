@@ -324,9 +324,6 @@ def test_documents_that_are_no_text(store: BlobStore) -> None:
     assert store.document(config.digest) == data == read(store, config.digest)
     with pytest.raises(NotFound):
         store.document(Digest.of(b"nothing"))
-    load(store, "it", layer(1))
-    with pytest.raises(NotFound):
-        store.document(Digest.of(layer(1)))
 
 
 def test_names_come_and_go(store: BlobStore) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import lamina
 from archive.builders import BASE, Image, Member, layer, tar
-from lamina.errors import LaminaError
+from lamina.errors import InvalidReference, LaminaError, UsageError
 from lamina.images import ImageStore
 from lamina.images.load import LoadResult
 
@@ -131,7 +131,9 @@ def assert_told(said: Said, match: str, *, code: int = 1) -> None:
     assert len(line) < 1000
     if said.error is not None:
         assert said.error.what
-        assert said.error.where or "sha256:" in said.error.what, f"nothing says where: {line}"
+        # Of names it is docker's words that count: `No such image: x:1`, `invalid reference format`.
+        words_of_docker = isinstance(said.error, (UsageError, InvalidReference)) or "No such image: " in line
+        assert said.error.where or "sha256:" in said.error.what or words_of_docker, f"nothing says where: {line}"
         assert said.error.exit_code == code
 
 

@@ -166,8 +166,8 @@ def test_a_blob_in_a_layout_under_another_s_name(home: Home, tmp_path: Path) -> 
 
 
 def test_a_bomb_for_a_layer(home: Home, way: Way) -> None:
-    """200 MB of zeros in 200 kB, where the config says another layer."""
-    bomb = gzip.compress(bytes(200_000_000), 9)
+    """40 MB of zeros in 40 kB, where the config says another layer."""
+    bomb = gzip.compress(bytes(40_000_000), 9)
     name = f"{Digest.of(bomb).hex}.tar.gz"
     paths = items(podman(NEW))[0]["Layers"]
     members = [one for one in podman(NEW) if one.name != paths[2]]
@@ -176,19 +176,19 @@ def test_a_bomb_for_a_layer(home: Home, way: Way) -> None:
 
 
 def test_a_bomb_for_a_blob(home: Home, way: Way) -> None:
-    bomb = zstandard.ZstdCompressor().compress(bytes(200_000_000))
+    bomb = zstandard.ZstdCompressor().compress(bytes(40_000_000))
     layers = [(ZSTD(BASE), "+zstd"), (ZSTD(UNKNOWN), "+zstd"), (bomb, "+zstd")]
     assert_refused(home, way(with_layers(layers)), "as the config says|digest")
 
 
 def test_a_bomb_for_an_archive(home: Home) -> None:
-    bomb = gzip.compress(bytes(100_000_000), 9)
+    bomb = gzip.compress(bytes(20_000_000), 9)
     assert_refused(home, loading(bomb), "neither manifest.json")
     twice = gzip.compress(bomb, 9)
     assert_refused(home, loading(twice), "no image archive")
 
 
 def test_a_bomb_for_a_document(home: Home) -> None:
-    """What is inflated is counted: 100 MB of blanks are no config."""
-    data = gzip.compress(tar(replaced(docker_20(NEW), "manifest.json", b" " * 100_000_000)), 9)
+    """What is inflated is counted: 20 MB of blanks are no config."""
+    data = gzip.compress(tar(replaced(docker_20(NEW), "manifest.json", b" " * 20_000_000)), 9)
     assert_refused(home, loading(data), "too large")

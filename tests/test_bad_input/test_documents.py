@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from archive.builders import ONE, Layout, Member, docker_20, oci, tar, write_directory
 from lamina.digest import Digest
 from lamina.oci import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
-from test_bad_input.kit import NEW, Home, Said, assert_refused, command, edited, loading, replaced
+from test_bad_input.kit import NEW, Home, Pipe, Said, assert_refused, command, edited, loading, replaced
 
 Way = Callable[[bytes], Callable[[Home], Said]]
 
@@ -93,9 +94,10 @@ _LEAF: tuple[Any, ...] = (None, True, -1, 1.5, "x", [], {}, [1], {"x": 1}, "\0",
 def wrong(document: Any) -> list[Any]:
     """The document, with each of its values in turn replaced by one of another type."""
     found: list[Any] = []
+    leaves = itertools.cycle(_LEAF)
     fields = document.items() if isinstance(document, dict) else enumerate(document)
     for key, value in fields:
-        for leaf in _LEAF:
+        for leaf in itertools.islice(leaves, 5):  # others for the next field: all of them would take half a minute
             if type(leaf) is not type(value):
                 found.append(_with(document, key, leaf))
         if isinstance(value, (dict, list)):
@@ -129,7 +131,7 @@ def test_wrong_types_in_manifest_json(home: Home) -> None:
     document = json.loads(next(one.data for one in docker_20(ONE) if one.name == "manifest.json"))
     changed = [json.dumps(one).encode() for one in wrong(document)]
     taken, said = outcomes(home, [tar(replaced(docker_20(ONE), "manifest.json", data)) for data in changed])
-    assert len(said) > 20
+    assert len(said) > 5
     assert taken < len(changed) / 3  # null and [] for RepoTags mean no names
 
 
@@ -201,4 +203,11 @@ def test_an_index_in_a_loop_of_sizes(home: Home) -> None:
 
 @pytest.mark.parametrize("tag", ["", "UPPER:1", "a b:1", "x:" + "t" * 200, "a/../b:1", "x@sha256:1", ":", "\u202e:1", "a\nb:1"])
 def test_a_tag_that_is_no_name(home: Home, tag: str) -> None:
-    assert_refused(home, loading(edited(docker_20(NEW), RepoTags=[tag])), "reference|tag|name|Config is")
+    """The image is kept without it, and that is said aloud."""
+    result = home.load(Pipe(edited(docker_20(NEW), RepoTags=[tag])))
+    assert [(one.reference, one.image_id) for one in result.loaded] == [("", NEW.id)]
+    (warning,) = result.warnings
+    assert "is no image name" in warning
+    assert warning.isprintable()
+    assert len(warning) < 500
+    assert home.settle().problems == ()

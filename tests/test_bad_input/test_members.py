@@ -128,7 +128,7 @@ def two_platforms() -> tuple[Layout, list[Member]]:
 def _platform(image: Image) -> object:
     from lamina.oci import Platform
 
-    return Platform(image.architecture, "linux")
+    return Platform("linux", image.architecture)
 
 
 def test_no_platform_is_whole(home: Home, way: Way) -> None:
@@ -139,14 +139,16 @@ def test_no_platform_is_whole(home: Home, way: Way) -> None:
     assert_refused(home, way(tar(without(layout, NEW.config, ARM.config).members([root]))), "is missing")
 
 
-@pytest.mark.parametrize("platform", ["linux/arm64", "linux/s390x", "windows/amd64", "no such thing", "linux/arm64/v8/x"])
-def test_the_platform_that_was_asked_for_is_not_whole_or_not_there(home: Home, tmp_path: Path, platform: str) -> None:
+@pytest.mark.parametrize(("platform", "code"), [
+    ("linux/arm64", 1), ("linux/s390x", 1), ("windows/amd64", 1), ("no such thing", 125), ("linux/arm64/v8/x", 125),
+])
+def test_the_platform_that_was_asked_for_is_not_whole_or_not_there(home: Home, tmp_path: Path, platform: str, code: int) -> None:
     layout, children = two_platforms()
     root = layout.index(children)
     path = tmp_path / "two.tar"
     path.write_bytes(tar(without(layout, ARM.layers[0]).members([root])))
     attempt = loading(path, platform=platform)
-    assert_refused(home, attempt, "missing|no manifest|platform", code=125 if " " in platform or "x" in platform[10:] else 1)
+    assert_refused(home, attempt, "missing|no manifest|platform", code=code)
 
 
 def test_one_platform_of_two_is_kept_and_the_other_listed(home: Home, tmp_path: Path) -> None:

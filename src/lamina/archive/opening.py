@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -101,11 +102,13 @@ class _StreamReader:
     size = None
 
     def __init__(self, stream: Readable, where: str) -> None:
-        self._stream, self._where = stream, where
+        # `readinto` of a buffered stream waits until the buffer is full, 2 MiB behind what has arrived.
+        self._readinto: Callable[[memoryview], int | None] = getattr(stream, "readinto1", stream.readinto)
+        self._where = where
 
     def readinto(self, buffer: memoryview, /) -> int:
         try:
-            count = self._stream.readinto(buffer)
+            count = self._readinto(buffer)
         except OSError as error:
             raise StorageError(f"cannot read: {error.strerror}", self._where) from error
         if count is None:

@@ -25,6 +25,7 @@ from lamina.errors import NotFound
 from lamina.mediatypes import layer_compression
 from lamina.oci import (
     OCI_INDEX,
+    OCI_LAYER,
     Descriptor,
     Manifest,
     Platform,

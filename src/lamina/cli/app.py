@@ -45,7 +45,7 @@ def _group(name: str) -> LazyGroup:
 
 
 @click.group(cls=LazyGroup, context_settings=_SETTINGS, name="lamina")
-@click.option("--store", type=click.Path(path_type=Path), metavar="PATH",
+@click.option("--store", type=click.Path(path_type=Path, readable=False), metavar="PATH",
               help="The store's directory (else LAMINA_STORE, else under your data directory).")
 @click.version_option(lamina.__version__, "-v", "--version", message="lamina %(version)s")
 @click.pass_context

@@ -146,6 +146,7 @@ class ReadAhead:
         self._pieces = BufferPool(0).read(reader)
         self._view = memoryview(b"")
         self._over = False
+        self._failure: Exception | None = None
 
     @property
     def size(self) -> int | None:
@@ -154,8 +155,14 @@ class ReadAhead:
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill the buffer; 0 only at the end."""
+        if self._failure is not None:
+            raise self._failure
         while not self._view and not self._over:
-            piece = next(self._pieces)
+            try:
+                piece = next(self._pieces)
+            except Exception as error:
+                self._failure = error
+                raise
             self._view, self._over = piece.view, piece.last
         count = min(len(buffer), len(self._view))
         buffer[:count] = self._view[:count]

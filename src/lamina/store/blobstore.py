@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from lamina.content.verify import BytesReader, VerifyingReader
+from lamina.content.verify import BytesReader, VerifyingReader, read_all
 from lamina.digest import Digest
-from lamina.errors import NotFound, StoreDamaged
+from lamina.errors import LeaseLost, NotFound, StoreDamaged
+from lamina.jsonlimits import MAX_BYTES
 from lamina.oci import Descriptor
 from lamina.storage.local import LocalBackend
 from lamina.store.catalog import Catalog
@@ -106,11 +108,14 @@ class BlobStore:
             yield ref.name, Descriptor(ref.media_type, Digest(ref.digest), ref.size)
 
     def document(self, digest: str) -> bytes:
-        """A manifest, index or config; `NotFound`."""
+        """A manifest, index or config, verified; `NotFound`, `StoreDamaged`."""
         row = self.catalog.blob(digest)
-        if row is None or row.kind != "document":
+        if row is None:
             raise NotFound("no such manifest or config", digest)
-        return row.text.encode() if row.text is not None else bytes(self.packs.record(row.pack, row.record))
+        if row.text is not None and Digest.of(row.text.encode(), Digest(row.digest).algorithm) == row.digest:
+            return row.text.encode()
+        with self.reading() as reading:  # not UTF-8, altered in the catalog, or taken for a layer when it came
+            return read_all(reading.fetch(Descriptor(row.media_type, Digest(row.digest), row.size)), MAX_BYTES)
 
     # -- blobs
 
@@ -191,10 +196,15 @@ class BlobStore:
         Those that the catalog knows stay: an interrupt may come when the transaction is through, and before its caller knows.
         """
         given = list(packs)
-        published = {pack.name for pack in self.catalog.packs()} if given else set()
-        for number, name in given:
-            if name not in published:
-                self.drop_pack_file(number, name)
+        if not given:
+            return
+        # In a transaction: it fails if another process has put a rebuilt catalog in place, which may have adopted these
+        # packs and let others rely on them, and it keeps a rebuild away meanwhile.  What is left then is an orphan at worst.
+        with suppress(LeaseLost), self.catalog.transaction():
+            published = {pack.name for pack in self.catalog.packs()}
+            for number, name in given:
+                if name not in published:
+                    self.drop_pack_file(number, name)
 
     # -- upkeep
 
@@ -274,8 +284,6 @@ class Reading:
         """A blob or manifest; size and digest are verified as its bytes leave."""
         if (row := self.store.catalog.blob(descriptor.digest)) is None:
             raise NotFound("no such blob", descriptor.digest)
-        if row.kind == "document" and row.text is not None:
-            return VerifyingReader(BytesReader(row.text.encode()), descriptor)
         self._catch_up(row.pack)
         return VerifyingReader(self.store.reader_of_row(row, self.index), descriptor)
 

@@ -53,6 +53,8 @@ def decode(codec: int, stored: bytes | memoryview, plain: int, where: str) -> by
         if not hasattr(_local, "decompressor"):
             _local.decompressor = zstandard.ZstdDecompressor()
         try:
+            if zstandard.frame_content_size(stored) != plain:  # else a frame may be a bomb: its own word goes above the limit
+                raise StoreDamaged("a frame has another length than its header says", where, "run lamina verify")
             data = _local.decompressor.decompress(stored, max_output_size=plain)
         except zstandard.ZstdError as error:
             raise StoreDamaged(f"a frame cannot be decompressed ({error})", where, "run lamina verify") from error

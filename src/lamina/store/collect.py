@@ -13,20 +13,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lamina.content.progress import Progress, Silent
-from lamina.errors import Conflict, StoreDamaged
+from lamina.errors import Conflict, NotFound, StoreDamaged
 from lamina.store import layout
 from lamina.store.codec import Compression
 from lamina.store.copying import Moved, copy_live
 from lamina.store.lease import Lease, dead_leases, oldest_start, reap
 from lamina.store.marks import Marks
-from lamina.store.schema import CONDEMNED, LIVE, PackRow
+from lamina.store.schema import CONDEMNED, LIVE, BlobRow, PackRow
 from lamina.store.sink import PackSink, SealedPack
 
 if TYPE_CHECKING:
     from lamina.store.blobstore import BlobStore
+    from lamina.store.index import ChunkIndex
 
 SMALL = 4 << 20  # packs below this are merged ...
 SMALL_PACKS = 16  # ... when there are this many
+ROUND_BYTES = 256 << 20  # of packs that are copied before their originals go: the room that a collection needs
+CHECKPOINT_NAMES = 8192  # names of one journal record: at most 255 characters and a descriptor each, some 4 MB
 
 
 @dataclass(slots=True)
@@ -86,9 +89,36 @@ def _drop_orphans(store: BlobStore, own: Lease) -> None:
             store.backend.delete(name)
 
 
-def _delete_condemned(store: BlobStore, result: Collected) -> None:
-    """Delete the files of condemned packs that no reader can be at any more, then their rows."""
+def _rounds(packs: list[PackRow], marks: Marks) -> Iterator[list[PackRow]]:
+    """Packs that need no copying at once, the others by `ROUND_BYTES`.
+
+    Each round leaves a small pack with a checkpoint, so small ones go with the others.
+    """
+    copied = [pack for pack in packs if pack.bytes < SMALL or marks.live_records(pack.number).any()]
+    numbers = {pack.number for pack in copied}
+    if dead := [pack for pack in packs if pack.number not in numbers]:
+        yield dead
+    while copied:
+        group, size = [copied[0]], copied[0].bytes
+        while len(group) < len(copied) and size + copied[len(group)].bytes <= ROUND_BYTES:
+            size += copied[len(group)].bytes
+            group.append(copied[len(group)])
+        yield group
+        copied = copied[len(group) :]
+
+
+def _oldest_reader(store: BlobStore, own: Lease | None) -> int | None:
+    """As `oldest_start`, but for the collector itself: it reads no condemned pack."""
     oldest = oldest_start(store.catalog, store.state_dir)
+    if own is None or oldest in (None, 0):
+        return oldest
+    return min((lease.start for lease in store.catalog.leases() if lease.id != own.id), default=None)
+
+
+def _delete_condemned(store: BlobStore, result: Collected, own: Lease | None = None) -> None:
+    """Delete the files of condemned packs that no reader can be at any more, then their rows."""
+    oldest = _oldest_reader(store, own)
+    result.pending = 0
     for pack in store.catalog.packs(CONDEMNED):
         if oldest is not None and oldest <= pack.changed:
             result.pending += pack.bytes
@@ -108,6 +138,7 @@ class _Collection:
         self._moves: list[Moved] = []
 
     def run(self, max_unused: float) -> None:
+        """Rounds: packs without anything live first, which need no room; then a few at a time, deleted before the next."""
         catalog = self._store.catalog
         with catalog.transaction() as tx:
             tx.remove_blobs(tx.unreachable())
@@ -116,24 +147,42 @@ class _Collection:
         index = self._store.new_index()  # after the rows: it knows the packs of them all
         try:
             marks = Marks(self._store)
-            for row in rows:
-                marks.add(index, row)
-            doomed = self._choose(packs, marks, max_unused)
-            if not doomed:
+            if not self._mark(marks, index, rows):
                 return
-            sink = PackSink(self._store.backend, self._lease.id, Compression(1), self._new_pack, index.add, self._sealed.append)
-            try:
-                done = [pack for pack in doomed if self._copy(sink, pack, marks)]
-                self._checkpoint(sink)
-                sink.seal()
-                self._condemn(done, marked_at)
-            except BaseException:
-                sink.close()
-                self._store.drop_unpublished((sealed.number, sealed.name.hex()) for sealed in self._sealed)
-                raise
-            sink.close()
+            for group in _rounds(self._choose(packs, marks, max_unused), marks):
+                self._round(group, marks, marked_at)
+                _delete_condemned(self._store, self._result, self._lease)
         finally:
             index.close()
+
+    def _mark(self, marks: Marks, index: ChunkIndex, rows: list[BlobRow]) -> bool:
+        """Mark all blobs; False if one is damaged: what it needs is not known, so nothing may go."""
+        for row in rows:
+            try:
+                marks.add(index, row)
+            except (StoreDamaged, NotFound) as error:
+                self._result.problems.append(f"blob {row.digest} is damaged ({error}): nothing is freed until the images that "
+                                             "have it are removed (lamina verify names them)")
+        return not self._result.problems
+
+    def _round(self, group: list[PackRow], marks: Marks, marked_at: int) -> None:
+        """Copy some packs, check and publish the copies, and condemn the originals."""
+        self._sealed, self._moves = [], []
+        sink = PackSink(
+            self._store.backend, self._lease.id, Compression(1), self._new_pack, lambda *_: None, self._sealed.append
+        )
+        try:
+            done = [pack for pack in group if self._copy(sink, pack, marks)]
+            self._checkpoint(sink)
+            sink.seal()
+            for sealed in self._sealed:
+                self._store.packs.footer(sealed.number)  # no original goes for a copy that cannot be read
+            self._condemn(done, marked_at)
+        except BaseException:
+            sink.close()
+            self._store.drop_unpublished((sealed.number, sealed.name.hex()) for sealed in self._sealed)
+            raise
+        sink.close()
 
     def _new_pack(self, name: bytes) -> int:
         number = self._store.catalog.reserve_pack_number()
@@ -182,8 +231,11 @@ class _Collection:
             tx.set_checkpoint(seq)
         names = [{"name": ref.name, "digest": ref.digest, "media_type": ref.media_type, "size": ref.size, "time": ref.time}
                  for ref in refs]
-        value = {"seq": seq, "checkpoint": True, "set": names}
-        sink.record(layout.JOURNAL, json.dumps(value, separators=(",", ":"), sort_keys=True).encode(), {"seq": seq})
+        parts = max(1, -(-len(names) // CHECKPOINT_NAMES))
+        for part in range(parts):
+            some = names[part * CHECKPOINT_NAMES : (part + 1) * CHECKPOINT_NAMES]
+            value = {"seq": seq, "checkpoint": True, "part": part, "parts": parts, "set": some}
+            sink.record(layout.JOURNAL, json.dumps(value, separators=(",", ":"), sort_keys=True).encode(), {"seq": seq})
 
     def _condemn(self, doomed: list[PackRow], marked_at: int) -> None:
         """Publish the copies and condemn the originals, but for those that a commit has relied on since the marking."""

@@ -47,6 +47,12 @@ def check_manifest(descriptor: oci.Descriptor, data: bytes, find: Find, text: Te
     )
 
 
+def check_config(descriptor: oci.Descriptor, data: bytes) -> None:
+    """Anyone may name anything a config: a layer's bytes must not be kept as one, where a layer is wanted later."""
+    if not data.lstrip().startswith(b"{"):
+        raise InvalidContent("a config is not a JSON object", descriptor.digest, "get the image again")
+
+
 def _check_diff_ids(manifest: oci.Manifest, config: oci.ImageConfig, rows: list[BlobRow | None]) -> None:
     """The plain tar of each layer is the one that the config names (config.md, "rootfs")."""
     if len(config.diff_ids) != len(manifest.layers):

@@ -24,7 +24,7 @@ are not in planes 0.3. Before compression a member has 115.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NoReturn, TypeVar
 
 import numpy as np
@@ -38,6 +38,7 @@ _HEAD = struct.Struct("<BI6I")
 _SMALL = ("mode", "mtime_ns", "devmajor", "devminor")
 _LARGE = ("uid", "gid", "mtime")
 _PLANES = 4
+_BLOCK_BYTES = 1 << 20
 _TEXTS = ("path", "link", "uname", "gname", "xattrs", "sparse")
 _BYTES_PER_MEMBER = 1 + 4 * len(_SMALL) + 8 * len(_LARGE) + 8 * _PLANES + 1 + 4 * len(_TEXTS)
 _Number = TypeVar("_Number", np.uint8, np.uint32, np.int64, np.uint64)
@@ -66,6 +67,26 @@ def encode_block(entries: EntryColumns) -> bytes:
     if len(block) != _size(n, map(len, texts)):
         raise ValueError("entry columns of different lengths")
     return block
+
+
+def encode_blocks(entries: EntryColumns) -> Iterator[bytes]:
+    """The members in as many blocks as keep each near a megabyte; one member may have more (names and maps of some MiB)."""
+    n = len(entries.kind)
+    if n <= 1 or sum(len(getattr(entries, name).data) for name in _TEXTS) + n * _BYTES_PER_MEMBER <= _BLOCK_BYTES:
+        yield encode_block(entries)
+        return
+    yield from encode_blocks(_some(entries, 0, n // 2))
+    yield from encode_blocks(_some(entries, n // 2, n))
+
+
+def _some(entries: EntryColumns, start: int, end: int) -> EntryColumns:
+    def part(column: NDArray[np.generic] | Column) -> NDArray[np.generic] | Column:
+        if not isinstance(column, Column):
+            return column[start:end]
+        starts = column.starts[start : end + 1]
+        return Column(starts - starts[0], column.data[int(starts[0]) : int(starts[-1])])
+
+    return EntryColumns(*map(part, entries))  # type: ignore[arg-type]
 
 
 def decode_block(block: bytes) -> EntryColumns:

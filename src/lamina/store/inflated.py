@@ -13,9 +13,11 @@ from collections.abc import Callable
 
 from lamina._native.tarscan import EntryColumns, TarScanner
 from lamina.content.inflate import InflatingReader, Kind
-from lamina.errors import LaminaError
+from lamina.errors import LaminaError, LimitExceeded
 
 PIECE = 256 << 10
+# What inflates further is a bomb: DEFLATE cannot exceed 1032 to 1, and a layer of zeros may be a gigabyte in any case.
+FREE, RATIO = 1 << 30, 1032
 
 
 class Inflater:
@@ -30,7 +32,8 @@ class Inflater:
         self._events: queue.Queue[EntryColumns | None] = queue.Queue(4)  # None: one buffer is done
         self._view = memoryview(b"")
         self._held = self._over = False
-        self._given = 0
+        self._given = self._seen = 0
+        self._stopped = False
         self._hash = hashlib.sha256()
         self.scanner = TarScanner()
         self.plain_size = 0
@@ -49,6 +52,7 @@ class Inflater:
     def give(self, view: memoryview) -> None:
         """Inflate this buffer next."""
         self._given += 1
+        self._seen += len(view)
         self._input.put(view)
 
     def wait(self, behind: int = 0) -> None:
@@ -71,6 +75,7 @@ class Inflater:
 
     def end(self) -> None:
         """Stop the thread, whatever it is at; again is harmless."""
+        self._stopped = True
         if self._thread.is_alive():
             self._input.put(None)
             while self._thread.is_alive():
@@ -117,10 +122,12 @@ class Inflater:
 
     def _inflate(self, reader: InflatingReader) -> None:
         piece = memoryview(bytearray(PIECE))
-        while count := reader.readinto(piece):
+        while (count := reader.readinto(piece)) and not self._stopped:
             self._hash.update(piece[:count])
             self.scanner.feed(piece[:count])
             self.plain_size += count
+            if self.plain_size > FREE + RATIO * self._seen:
+                raise LimitExceeded(f"a layer inflates to more than {RATIO} times its size", hint="it is kept as it came")
             if self.scanner.entries_due:
                 self._hand_on()
         self.scanner.finish()

@@ -7,6 +7,7 @@ about 60 MB with two workers, whatever comes.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,17 +20,17 @@ from lamina._native.blake3many import hash_many
 from lamina._native.cdc import Cutter
 from lamina._native.chunkindex import NONE
 from lamina._native.split import Splitter
-from lamina._native.tarscan import EntryColumns, TarScanner
+from lamina._native.tarscan import EntryColumns
 from lamina.content import Reader
-from lamina.content.inflate import peek, sniff
+from lamina.content.inflate import Kind, peek, sniff
 from lamina.digest import Digest
 from lamina.store import layout
-from lamina.store.entries import encode_block
+from lamina.store.entries import encode_blocks
 from lamina.store.index import ChunkIndex
 from lamina.store.inflated import Inflater
 from lamina.store.recipe import Head, RecipeWriter
 from lamina.store.sink import PackSink
-from lamina.store.stream import BODY, LAG, BufferPool, Consumer
+from lamina.store.stream import BODY, LAG, BufferPool, Consumer, Filled
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
@@ -55,9 +56,9 @@ class Ingest:
     """
 
     def __init__(self, sink: PackSink, index: ChunkIndex, own: Callable[[int], bool]) -> None:
-        self._sink, self._index, self._own = sink, index, own
-        self._cutter = Cutter(MIN_CHUNK, AVG_CHUNK, MAX_CHUNK)
-        self._pool = BufferPool(Splitter(self._cutter, BODY).headroom)
+        self._sink, self.index, self._own = sink, index, own
+        self.cutter = Cutter(MIN_CHUNK, AVG_CHUNK, MAX_CHUNK)
+        self._pool = BufferPool(Splitter(self.cutter, BODY).headroom)
         self.relied: set[int] = set()
         self._new = 0
 
@@ -67,76 +68,26 @@ class Ingest:
         """Read a stream to its end and store what is new of it."""
         before = self._new
         first, reader = peek(reader)
-        kind = sniff(first)
-        hashers = {name: hashlib.new(name) for name in {"sha256", *algorithms}}
-        splitter = Splitter(self._cutter, BODY, opaque=bool(kind), entries=not kind)
-        recipe = RecipeWriter(self.meta)
-        head = Head(Digest("sha256:" + "0" * 64), "", 0)
-
-        def entries(columns: EntryColumns) -> None:
-            head.entry_blocks.append(self.meta(encode_block(columns)))
-
-        side = Inflater(kind, entries) if kind else None
-
-        def update(view: memoryview) -> None:
-            for each in hashers.values():
-                each.update(view)
-
-        hasher = Consumer("lamina-hash", update)
-        try:
+        with contextlib.closing(_Blob(self, sniff(first), {"sha256", *algorithms})) as blob:
             for filled in self._pool.read(reader, watch):
-                view = filled.view
-                hasher.give(view)
-                if side is not None:
-                    side.give(view)
-                head.size += filled.count
-                contents, content_lengths, segments, segment_lengths = splitter.feed(
-                    filled.buffer, filled.count, filled.last
-                )
-                if len(contents):
-                    recipe.content(self._store(layout.CONTENT, filled.buffer, contents, content_lengths), content_lengths)
-                if len(segments):
-                    source = splitter.segment_bytes()
-                    recipe.segment(self._store(layout.SEGMENT, source, segments, segment_lengths), segment_lengths)
-                if splitter.spans_ready:
-                    recipe.spans(*splitter.take_spans())
-                if splitter.scanner.entries_due or filled.last:
-                    self._take_entries(splitter.scanner, entries)
-                hasher.wait(LAG)
-                if side is not None:
-                    side.wait(LAG)
-            hasher.wait()
-            if side is not None:
-                side.finish()
-        finally:
-            hasher.end()
-            if side is not None:
-                side.end()
-        digests = {name: Digest.done(name, each) for name, each in hashers.items()}
-        head.recipe = recipe.finish()
-        scanner = splitter.scanner if side is None else side.scanner
-        head.entries, head.file_bytes = scanner.entry_count, scanner.file_bytes
-        head.sha256 = head.digest = digests["sha256"]
-        if side is None:
-            head.diff_id, head.plain_size = digests["sha256"], head.size
-        elif side.diff_id:
-            head.diff_id, head.plain_size = side.diff_id, side.plain_size
-        return Ingested(head, digests, self._new - before, None if side is None else side.problem)
+                blob.feed(filled)
+                self.index.flush()  # when packs sealed meanwhile have filled the delta: memory stays bounded
+            return blob.finish(lambda: self._new - before)
 
     def meta(self, data: bytes) -> bytes:
         """Store a recipe block or entry block, unless it is known; its chunk id."""
         chunk_id = blake3(data).digest()
         ids = np.frombuffer(chunk_id, np.uint8).reshape(1, 32)
-        claim = self._index.claim(ids)
+        claim = self.index.claim(ids)
         self._rely(claim.packs)
         if len(claim.new):
             self._sink.meta(data, ids[0])
         return chunk_id
 
-    def _store(self, kind: int, source: U8, offsets: I64, lengths: I64) -> U8:
+    def store(self, kind: int, source: U8, offsets: I64, lengths: I64) -> U8:
         """Name the chunks of one buffer and store the new ones; their ids."""
         ids = hash_many(source, offsets, lengths)
-        claim = self._index.claim(ids)
+        claim = self.index.claim(ids)
         self._rely(claim.packs)
         if len(claim.new):
             rows = np.asarray(claim.new, np.int64)
@@ -149,8 +100,69 @@ class Ingest:
             if number != NONE and not self._own(int(number)):
                 self.relied.add(int(number))
 
-    @staticmethod
-    def _take_entries(scanner: TarScanner, entries: Callable[[EntryColumns], None]) -> None:
-        columns = scanner.take_entries()
-        if columns is not None:
-            entries(columns)
+
+class _Blob:
+    """One stream on its way in: a hasher in its own thread, for a compressed one an inflater in another."""
+
+    def __init__(self, ingest: Ingest, kind: Kind, algorithms: set[str]) -> None:
+        self._ingest = ingest
+        self._hashes = {name: hashlib.new(name) for name in algorithms}
+        self._splitter = Splitter(ingest.cutter, BODY, opaque=bool(kind), entries=not kind)
+        self._recipe = RecipeWriter(ingest.meta)
+        self._head = Head(Digest("sha256:" + "0" * 64), "", 0)
+        self._side = Inflater(kind, self._entries) if kind else None
+        self._hasher = Consumer("lamina-hash", self._hash)
+
+    def feed(self, filled: Filled) -> None:
+        """Take the next buffer; those before the last `LAG` are done with when this returns."""
+        view = filled.view
+        self._hasher.give(view)
+        if self._side is not None:
+            self._side.give(view)
+        self._head.size += filled.count
+        splitter, recipe, store = self._splitter, self._recipe, self._ingest.store
+        contents, content_lengths, segments, segment_lengths = splitter.feed(filled.buffer, filled.count, filled.last)
+        if len(contents):
+            recipe.content(store(layout.CONTENT, filled.buffer, contents, content_lengths), content_lengths)
+        if len(segments):
+            source = splitter.segment_bytes()
+            recipe.segment(store(layout.SEGMENT, source, segments, segment_lengths), segment_lengths)
+        if splitter.spans_ready:
+            recipe.spans(*splitter.take_spans())
+        if splitter.scanner.entries_due or filled.last:
+            columns = splitter.scanner.take_entries()
+            if columns is not None:
+                self._entries(columns)
+        self._hasher.wait(LAG)
+        if self._side is not None:
+            self._side.wait(LAG)
+
+    def finish(self, new: Callable[[], int]) -> Ingested:
+        """All has been fed: the head, digests, and what `new` says when the last block is stored."""
+        self._hasher.wait()
+        head, side = self._head, self._side
+        if side is not None:
+            side.finish()
+        digests = {name: Digest.done(name, each) for name, each in self._hashes.items()}
+        head.recipe = self._recipe.finish()
+        scanner = self._splitter.scanner if side is None else side.scanner
+        head.entries, head.file_bytes = scanner.entry_count, scanner.file_bytes
+        head.sha256 = head.digest = digests["sha256"]
+        if side is None:
+            head.diff_id, head.plain_size = digests["sha256"], head.size
+        elif side.diff_id:
+            head.diff_id, head.plain_size = side.diff_id, side.plain_size
+        return Ingested(head, digests, new(), None if side is None else side.problem)
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self._hasher.end()
+        if self._side is not None:
+            self._side.end()
+
+    def _hash(self, view: memoryview) -> None:
+        for each in self._hashes.values():
+            each.update(view)
+
+    def _entries(self, columns: EntryColumns) -> None:
+        self._head.entry_blocks.extend(self._ingest.meta(block) for block in encode_blocks(columns))

@@ -20,7 +20,7 @@ FRAMES: Final = (CONTENT, SEGMENT, META)
 RAW, ZSTD = 0, 1
 
 FRAME_BYTES: Final = 256 << 10  # plain bytes of a frame: zstd 1 is as fast as at 64 KiB, and smaller (PEERS: 2.80 to 2.71)
-RECORD_LIMIT: Final = 16 << 20  # plain bytes of any record; the largest head (2^40 bytes of 512 B files) is below
+RECORD_LIMIT: Final = 16 << 20  # plain bytes of any record; a head is there at 450 GB of files of 512 B
 
 HEADER: Final = struct.Struct("<8sII16s32x")
 RECORD_HEADER: Final = struct.Struct("<4sBBHIIIIQ")
@@ -143,8 +143,10 @@ class Footer:
 
     def _check_places(self) -> None:
         """A writer's mistake under a good checksum must not become a read out of bounds."""
-        ends = self.records["offset"].astype(np.uint64) + self.records["stored"]
-        bad = bool((ends > self.tail.at).any()) or bool((self.records["plain"] > RECORD_LIMIT).any())
+        offset, stored = self.records["offset"], self.records["stored"].astype(np.uint64)
+        at = np.uint64(self.tail.at)
+        bad = bool((offset > at).any()) or bool((stored > at - np.minimum(offset, at)).any())  # no sum that may wrap
+        bad = bad or bool((np.maximum(self.records["plain"], self.records["stored"]) > RECORD_LIMIT).any())
         if not bad and len(self.places):
             bad = int(self.places["record"].max()) >= len(self.records)
         if not bad and len(self.places):

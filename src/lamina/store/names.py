@@ -25,5 +25,11 @@ def names_of(journals: Iterable[dict[str, Any]]) -> dict[str, RefRow]:
 
 
 def last_checkpoint(journals: Iterable[dict[str, Any]]) -> int:
-    """The number of the last journal that names every name; 0 if there is none."""
-    return max((int(journal["seq"]) for journal in journals if journal.get("checkpoint")), default=0)
+    """The number of the last checkpoint all parts of which are there; 0 if there is none."""
+    parts: dict[int, set[int]] = {}
+    wanted: dict[int, int] = {}
+    for journal in journals:
+        if journal.get("checkpoint"):
+            parts.setdefault(int(journal["seq"]), set()).add(int(journal.get("part", 0)))
+            wanted[int(journal["seq"])] = int(journal.get("parts", 1))
+    return max((seq for seq, found in parts.items() if len(found) == wanted[seq]), default=0)

@@ -67,6 +67,8 @@ def publish(store: BlobStore, session: Session, publication: Publication, relied
         if names:
             session.sink.record(layout.JOURNAL, journal(seq, names), {"seq": seq})
         session.sink.seal()
+        for pack in session.packs():
+            store.packs.footer(pack.number)  # nothing is reported as stored in a pack that cannot be read
         gone = _try(store, session, publication, rows, names, seq, relied)
         if gone is None:
             return
@@ -109,7 +111,8 @@ def _try(
             tx.add_pack(pack.number, pack.name, pack.bytes, pack.chunks)
         tx.touch_packs(relied)
         for row in rows.values():
-            tx.add_blob(row)
+            if not tx.add_blob(row) and session.reads_all:
+                tx.move_blobs([(row.digest, row.pack, row.record)])  # what was read again lies whole in the new place
         for parent, child in publication.edges:
             tx.add_edges(parent, [child])
         for image in publication.images:

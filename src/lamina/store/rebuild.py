@@ -10,7 +10,7 @@ from typing import Any
 
 from lamina import oci
 from lamina.digest import Digest
-from lamina.errors import LaminaError, StoreDamaged
+from lamina.errors import LaminaError, StoreDamaged, StoreTooNew
 from lamina.oci import Descriptor
 from lamina.storage import Backend
 from lamina.store import documents, layout
@@ -38,7 +38,9 @@ def _fill(backend: Backend, catalog: Catalog) -> None:
             try:
                 with backend.open(name) as handle:
                     footer = read_footer(handle)
-            except StoreDamaged:
+            except StoreTooNew:
+                raise
+            except LaminaError:
                 continue
             with catalog.transaction() as tx:
                 number = tx.new_pack_number()
@@ -73,7 +75,7 @@ def _rows(packs: Packs, number: int, footer: layout.Footer) -> Iterator[tuple[Bl
                               made=bool(key.get("made")), text=_text(plain)), {}
             elif kind == layout.JOURNAL:
                 yield None, json.loads(plain)
-        except (StoreDamaged, KeyError, ValueError):
+        except (LaminaError, KeyError, TypeError, ValueError, RecursionError):
             continue
 
 

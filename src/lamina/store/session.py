@@ -15,8 +15,7 @@ from lamina.content.inflate import InflatingReader, peek, sniff
 from lamina.content.progress import Progress, Silent
 from lamina.content.verify import BytesReader, VerifyingReader, read_all
 from lamina.digest import Digest
-from lamina.errors import DigestMismatch, LimitExceeded, NotFound, SizeMismatch
-from lamina.jsonlimits import loads
+from lamina.errors import DigestMismatch, LaminaError, LimitExceeded, NotFound, SizeMismatch
 from lamina.oci import Descriptor
 from lamina.store import documents, layout
 from lamina.store.codec import Compression
@@ -233,9 +232,11 @@ class Session:
             self._over = True
             self.stats.stored = self.sink.stored
             self.stats.finish()
-            with contextlib.suppress(OSError):  # it is committed; who opens the index next does without the file, or writes it
+            with contextlib.ExitStack() as stack:
+                stack.callback(self._close)
+                # It is committed: who opens the index next does without the file, or writes it.
+                stack.enter_context(contextlib.suppress(OSError, LaminaError))
                 self.index.flush()
-            self._close()
 
     def packs(self) -> list[PackRow]:
         """Rows of the packs sealed so far."""
@@ -244,6 +245,11 @@ class Session:
     def owns(self, number: int) -> bool:
         """Whether a pack is of this session."""
         return number in self._own
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether it takes in what the store knows, too (`verify`)."""
+        return self._verify
 
     def unsealed(self) -> set[int]:
         """Numbers of own packs that cannot be read yet."""
@@ -256,15 +262,15 @@ class Session:
                 yield self._store.head_of_row(row)
 
     def abort(self) -> None:
-        """Undo: nothing of this session was visible, and its packs go."""
-        if self._over:
-            return
-        self._over = True
-        try:
-            self.sink.close()
-            self._store.drop_unpublished((pack.number, pack.name.hex()) for pack in self._sealed.values())
-        finally:
-            self._close()
+        """Undo: nothing of this session was visible, and its packs go, the newest first: a journal before what it names."""
+        with self._lock:
+            if self._over:
+                return
+            self._over = True
+            with contextlib.ExitStack() as stack:
+                stack.callback(self._close)
+                self.sink.close()
+                self._store.drop_unpublished((pack.number, pack.name.hex()) for pack in reversed(self._sealed.values()))
 
     def __enter__(self) -> Self:
         return self
@@ -275,9 +281,11 @@ class Session:
         self.abort()
 
     def _close(self) -> None:
-        self.sink.close()
-        self.index.close()
-        self.lease.release()
+        """All of it, whatever fails on the way."""
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.lease.release)
+            stack.callback(self.index.close)
+            stack.callback(self.sink.close)
 
     # -- inside
 
@@ -334,7 +342,14 @@ class Session:
 
     def _text(self, digest: str) -> bytes:
         own = self._texts.get(digest)
-        return self._store.document(digest) if own is None else own
+        if own is not None:
+            return own
+        row = self._blobs.get(digest)
+        if row is None:
+            return self._store.document(digest)
+        if row.size > DOCUMENT_LIMIT:
+            raise LimitExceeded(f"a config of {row.size} bytes is too large", digest, f"at most {DOCUMENT_LIMIT} are read")
+        return read_all(self.fetch(Descriptor(row.media_type, Digest(digest), row.size)), DOCUMENT_LIMIT)
 
     def _push_document(self, descriptor: Descriptor, reader: Reader) -> None:
         if descriptor.size > DOCUMENT_LIMIT:
@@ -353,7 +368,7 @@ class Session:
         if self._texts_size > DOCUMENTS_LIMIT:
             raise LimitExceeded(f"manifests and configs of more than {DOCUMENTS_LIMIT} bytes at once", descriptor.digest)
         if oci.is_config(descriptor.media_type):
-            loads(data, "config", where=descriptor.digest)  # a layer's bytes must not be kept as a config
+            documents.check_config(descriptor, data)
         own = self._blobs.get(descriptor.digest)
         if own is not None and own.kind != "document":  # it came in as a blob, for it did not look like a document
             self._unclaimed.discard(descriptor.digest)

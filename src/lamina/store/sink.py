@@ -13,6 +13,7 @@ import secrets
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lamina._native import weave
+from lamina.errors import LimitExceeded, StoreDamaged
 from lamina.storage import Backend, Writer
 from lamina.store import layout
 from lamina.store.codec import Compression
@@ -99,6 +101,7 @@ class PackSink:
         self._slots = threading.BoundedSemaphore(FRAMES_IN_FLIGHT)
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._failure: BaseException | None = None
+        self._closed = False
         self._open: list[OpenPack] = []
         self.stored = 0
         self._thread = threading.Thread(target=self._run, name="lamina-write", daemon=True)
@@ -129,6 +132,8 @@ class PackSink:
                 frame.rows += until - done
                 done = until
             if done < len(rows):
+                if not frame.used:
+                    raise StoreDamaged("a chunk is larger than a frame", frame.pack.name.hex(), "run lamina verify")
                 self._finish_frame(kind)
 
     def meta(self, data: bytes, chunk_id: npt.NDArray[np.uint8]) -> None:
@@ -176,6 +181,7 @@ class PackSink:
 
     def seal(self) -> None:
         """Finish the pack that is open, and wait until everything is on disk."""
+        self._check()
         self._rotate()
         reached = threading.Event()
         self._work.put(reached.set)
@@ -184,19 +190,23 @@ class PackSink:
 
     def close(self) -> None:
         """Stop the threads.  Packs that are not sealed are dropped."""
+        self._closed = True
         if self._thread.is_alive():
             self._work.put(None)
             self._thread.join()
             self._pool.shutdown(cancel_futures=True)
-        for pack in self._open:
-            pack.writer.abort()
-        self._open.clear()
+        with ExitStack() as stack:  # one that cannot be removed must not keep the others
+            for pack in self._open:
+                stack.callback(pack.writer.abort)
+            self._open.clear()
 
     # -- inside
 
     def _check(self) -> None:
         if self._failure is not None:
             raise self._failure
+        if self._closed:
+            raise ValueError("the session is over")
 
     def _current(self, reserve: int = PACK_BYTES) -> OpenPack:
         """The pack to write to.  A session of a few records (a tag) reserves no space: it must work on a full disk."""
@@ -208,9 +218,10 @@ class PackSink:
         if pack is None:
             name = secrets.token_bytes(16)
             text = name.hex()
+            number = self._new_number(name)  # first: it may be refused, and then there is no file to take away
             writer = self._backend.create(f"packs/{text[:2]}/{text}", self._owner, reserve=reserve)
             header = layout.pack_header(name)
-            pack = self._pack = OpenPack(self._new_number(name), name, writer, size=len(header))
+            pack = self._pack = OpenPack(number, name, writer, size=len(header))
             self._open.append(pack)
             self._work.put(lambda: writer.write(header))
         return pack
@@ -262,6 +273,8 @@ class PackSink:
         compression: Compression,
         release: Callable[[], None] | None,
     ) -> None:
+        if len(plain) > layout.RECORD_LIMIT:  # no reader would take the pack
+            raise LimitExceeded(f"a record of {len(plain)} bytes, more than {layout.RECORD_LIMIT}", pack.name.hex())
         encoded = self._pool.submit(compression.encode, plain)
         self._enqueue(pack, record, kind, encoded, len(plain), rows, release)
 

@@ -15,6 +15,7 @@ from lamina.content import Reader
 
 BODY = 2 << 20  # bytes a buffer; 1 to 8 MiB measure the same, and these few stay near the caches
 BUFFERS = 5
+PATIENCE = 0.5  # seconds that an interrupted session waits for a reader that does not return
 LAG = 1  # buffers that consumers in other threads may still be working on while the next one is handed out
 
 
@@ -52,10 +53,12 @@ class BufferPool:
         for buffer in self._free:
             free.put(buffer)
 
+        stopped = threading.Event()
+
         def run() -> None:
             try:
-                while (buffer := free.get()) is not None:
-                    filled = self._fill(reader, buffer)
+                while (buffer := free.get()) is not None and not stopped.is_set():
+                    filled = self._fill(reader, buffer, stopped)
                     if watch is not None:
                         watch(filled.view)
                     full.put(filled)
@@ -79,13 +82,16 @@ class BufferPool:
                 if len(out) > LAG:
                     free.put(out.popleft())
         finally:
+            stopped.set()
             free.put(None)
-            thread.join()
+            thread.join(PATIENCE)
+            if thread.is_alive():  # it sits in a read that does not return (a silent pipe): leave it its buffers
+                self._free = [np.empty(self.headroom + BODY, np.uint8) for _ in range(BUFFERS)]
 
-    def _fill(self, reader: Reader, buffer: npt.NDArray[np.uint8]) -> Filled:
+    def _fill(self, reader: Reader, buffer: npt.NDArray[np.uint8], stopped: threading.Event) -> Filled:
         view = memoryview(buffer)
         at, end = self.headroom, self.headroom + BODY
-        while at < end:
+        while at < end and not stopped.is_set():
             count = reader.readinto(view[at:end])
             if count == 0:
                 return Filled(buffer, self.headroom, at - self.headroom, True)

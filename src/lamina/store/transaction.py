@@ -119,7 +119,7 @@ class Transaction:
     # -- blobs -----------------------------------------------------------------------------------------------
 
     def add_blob(self, row: BlobRow) -> bool:
-        """Whether it was put: a row that is there stays as it is, but for one that was taken for less than the bytes are now."""
+        """Whether it was put: a row that is there stays as it is, but for one that was taken for less (see `rank`)."""
         there = self._db.read("SELECT kind, media_type FROM blobs WHERE digest = ?", (row.digest,))
         if there and rank(*there[0]) < rank(row.kind, row.media_type):
             self._db.write(_DROP_BLOB, (row.digest,))

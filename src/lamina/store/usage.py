@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lamina import oci
+from lamina.errors import NotFound, StoreDamaged
 from lamina.store.layout import FRAMES, RECORD_HEADER
 from lamina.store.marks import Labels, Marks
 from lamina.store.schema import LIVE, BlobRow
@@ -24,6 +25,7 @@ class Usage:
 
     `logical`: layers of all images, each as often as an image has it; `layers`: of distinct layers; `chunks`: plain bytes of
     distinct chunks in use (recipes too); `stored`: of packs; `dead`: of frames in them that nothing refers to.
+    `damaged`: digests of blobs that could not be followed, and are left out.
     `image_usage`: for each image manifest, plain bytes (shared with other images, its own).
     """
 
@@ -33,6 +35,7 @@ class Usage:
     stored: int
     dead: int
     image_usage: dict[str, tuple[int, int]] = field(default_factory=dict)
+    damaged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +73,16 @@ def _usage(store: BlobStore, reading: Reading) -> Usage:
             owners[row.digest].add(image.manifest)
     labels, marks = Labels(store), Marks(store)
     layers_bytes = chunk_bytes = 0
+    damaged: list[str] = []
     for row in catalog.blobs():
-        chunk_bytes += marks.add(reading.index, row) + (row.size if row.kind == "document" else 0)
-        if row.kind != "document":
-            layers_bytes += row.size
-            labels.add(reading.index, row, owners[row.digest])
+        try:
+            chunk_bytes += marks.add(reading.index, row) + (row.size if row.kind == "document" else 0)
+            if row.kind != "document":
+                layers_bytes += row.size
+                labels.add(reading.index, row, owners[row.digest])
+        except (StoreDamaged, NotFound):
+            if catalog.blob(row.digest) is not None:  # else a collection has come in between
+                damaged.append(row.digest)
     shared: dict[str, int] = defaultdict(int)
     unique: dict[str, int] = defaultdict(int)
     for having, size in labels.bytes_by_set():
@@ -83,7 +91,7 @@ def _usage(store: BlobStore, reading: Reading) -> Usage:
     packs = catalog.packs(LIVE)
     dead = sum(_dead_stored(store, marks, pack.number) for pack in packs)
     images = {image.manifest: (shared[image.manifest], unique[image.manifest]) for image in catalog.images()}
-    return Usage(logical, layers_bytes, chunk_bytes, sum(pack.bytes for pack in packs), dead, images)
+    return Usage(logical, layers_bytes, chunk_bytes, sum(pack.bytes for pack in packs), dead, images, tuple(damaged))
 
 
 def _dead_stored(store: BlobStore, marks: Marks, number: int) -> int:

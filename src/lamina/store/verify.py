@@ -12,7 +12,7 @@ import numpy as np
 from lamina._native.blake3many import hash_many
 from lamina.content.progress import Progress, Silent
 from lamina.digest import Digest
-from lamina.errors import LaminaError, NotFound, StoreDamaged
+from lamina.errors import LaminaError, StoreDamaged
 from lamina.oci import Descriptor
 from lamina.storage import ReadHandle
 from lamina.store import layout
@@ -86,7 +86,7 @@ def _check_pack(store: BlobStore, pack: PackRow, damage: list[_Damage], progress
         footer = store.packs.footer(pack.number)
         _check_header(store, pack)
         keys = dict(footer.key_rows())
-    except (StoreDamaged, NotFound) as error:
+    except LaminaError as error:  # an I/O error too: the rest is to be looked at all the same
         damage.append(_Damage(error.what, where))
         return
     try:
@@ -104,7 +104,7 @@ def _check_pack(store: BlobStore, pack: PackRow, damage: list[_Damage], progress
             ids = hash_many(plain, places["offset"].astype(np.int64), places["length"].astype(np.int64))
             if not np.array_equal(ids, footer.ids[rows]):
                 raise StoreDamaged(f"record {record} holds other chunks than its pack says", where)
-        except (StoreDamaged, NotFound) as error:
+        except LaminaError as error:
             spoiled = frozenset(bytes(chunk_id) for chunk_id in footer.ids[rows])
             damage.append(_Damage(error.what, where, spoiled, keys.get(record, {}).get("digest", "")))
         progress.advance(pack.name, int(footer.records[record]["stored"]))
@@ -128,7 +128,7 @@ def _touched(reading: Reading, damage: list[_Damage]) -> list[Problem]:
                     for number, each in enumerate(damage):
                         if not column.isdisjoint(each.chunks):
                             found[number].add(row.digest)
-            except (StoreDamaged, NotFound):
+            except LaminaError:
                 continue  # its head or recipe is damaged: named by its own record, and again when it is read
     return [Problem(each.what, each.where, tuple(sorted(digests))) for each, digests in zip(damage, found, strict=True)]
 
@@ -193,7 +193,7 @@ def _check_names(store: BlobStore, result: Verified) -> None:
             for record, _ in footer.key_rows():
                 if int(footer.records[record]["type"]) == layout.JOURNAL:
                     journals.append(json.loads(bytes(store.packs.record(pack.number, record))))
-        except (StoreDamaged, NotFound):
+        except LaminaError:
             return  # named already; without it the journals say too little
     said = {name: row.digest for name, row in names_of(journals).items()}
     have = {ref.name: ref.digest for ref in store.catalog.refs()}

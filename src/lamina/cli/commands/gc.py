@@ -9,6 +9,7 @@ import click
 
 from lamina.cli.formats import write_rows
 from lamina.cli.progress import display
+from lamina.cli.say import warning
 from lamina.cli.settings import with_store
 from lamina.cli.units import human_size
 
@@ -30,3 +31,9 @@ def command(store: ImageStore, form: str) -> None:
         return
     click.echo(f"Total reclaimed space: {human_size(done.bytes_freed)} ({done.packs_removed} packs removed, "
                f"{human_size(done.bytes_copied)} of live frames copied)")
+    if done.pending:
+        click.echo(f"{human_size(done.pending)} more when those who read now have ended", err=True)
+    for problem in done.problems:
+        warning(problem)
+    if done.problems:
+        raise click.exceptions.Exit(1)

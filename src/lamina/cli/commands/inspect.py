@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lamina.cli.gotemplate import Map, NilList, Template
+from lamina.cli.gotemplate import Map, NilList, Struct, Template
 from lamina.cli.say import error
 from lamina.cli.settings import with_store
 from lamina.errors import InvalidReference, LaminaError, NotFound
@@ -40,12 +40,13 @@ def typed(value: object, name: str = "") -> object:
 
 
 def template_data(image: Mapping[str, Any]) -> object:
-    """One image's fields, those included that its JSON leaves out."""
-    full = {**_LEFT_OUT, **image}
+    """One image's fields; those that its JSON leaves out can be asked for."""
+    full = {key: typed(value, key) for key, value in image.items()}
     for part in ("Config", "ContainerConfig"):
-        if isinstance(full.get(part), dict):
-            full[part] = {**_LEFT_OUT_OF_CONFIG, **full[part]}
-    return typed(full)
+        config = full.get(part)
+        if isinstance(config, dict):
+            full[part] = Struct(config, {key: typed(value, key) for key, value in _LEFT_OUT_OF_CONFIG.items()})
+    return Struct(full, _LEFT_OUT)
 
 
 @click.command("inspect")

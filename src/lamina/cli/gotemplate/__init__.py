@@ -14,6 +14,6 @@ from __future__ import annotations
 
 from lamina.cli.gotemplate.errors import TemplateError
 from lamina.cli.gotemplate.template import Template
-from lamina.cli.gotemplate.values import Map, NilList, to_json
+from lamina.cli.gotemplate.values import Map, NilList, Struct, to_json
 
-__all__ = ["Map", "NilList", "Template", "TemplateError", "to_json"]
+__all__ = ["Map", "NilList", "Struct", "Template", "TemplateError", "to_json"]

@@ -20,7 +20,7 @@ from lamina.cli.gotemplate.nodes import (
     Variable,
 )
 from lamina.cli.gotemplate.parse import parse
-from lamina.cli.gotemplate.values import MISSING, Map, Missing, text, truth
+from lamina.cli.gotemplate.values import MISSING, Map, Missing, Struct, text, truth
 
 MAX_STEPS = 500_000           # nodes executed for one rendering: some two seconds
 MAX_OUTPUT = 64 * 1024 * 1024  # characters that one rendering may give
@@ -184,6 +184,8 @@ def _follow(value: object, path: tuple[str, ...], line: int) -> object:
                 value = value[name]
             elif isinstance(value, Map):
                 value = MISSING
+            elif isinstance(value, Struct) and name in value.hidden:
+                value = value.hidden[name]
             else:
                 raise TemplateError(f"can't evaluate field {name}", line, f"known are {', '.join(value)}")
         elif value is None or isinstance(value, Missing):

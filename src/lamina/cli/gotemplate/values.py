@@ -17,6 +17,16 @@ class Map(dict[str, Any]):
         self.nil = items is None
 
 
+class Struct(dict[str, Any]):
+    """A Go struct: its fields in order, and `hidden` ones that JSON leaves out, being empty, and a template may ask for."""
+
+    __slots__ = ("hidden",)
+
+    def __init__(self, shown: Mapping[str, Any], hidden: Mapping[str, Any]) -> None:
+        super().__init__(shown)
+        self.hidden = hidden
+
+
 class NilList(list[Any]):
     """A nil slice: empty, `null` in JSON."""
 
