@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 from archive.builders import docker_20, tar
+
 from test_bad_input.kit import KNOWN, Home, Said, loading
 
 

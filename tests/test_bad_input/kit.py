@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import lamina
 from archive.builders import BASE, Image, Member, layer, tar
+
+import lamina
 from lamina.errors import InvalidReference, LaminaError, UsageError
 from lamina.images import ImageStore
 from lamina.images.load import LoadResult

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from archive.builders import Image, Member, docker_20, docker_25, tar, write_directory
+
 from test_bad_input.kit import Home, Hook, assert_refused, call, loading
 
 # Longer than what is read between two reports.

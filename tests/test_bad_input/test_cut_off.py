@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import zstandard
-
 from archive.builders import ONE, SHAPES, Member, docker_20, docker_25, oci, podman, tar, write_directory
+
 from test_bad_input.kit import NEW, Home, Said, assert_refused, command, flipped, loading
 
 Way = Callable[[bytes], Callable[[Home], Said]]

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import zstandard
-
 from archive.builders import (
     BASE,
     GZIP,
@@ -27,6 +26,7 @@ from archive.builders import (
     tar,
     write_directory,
 )
+
 from lamina.digest import Digest
 from lamina.oci import OCI_LAYER, Descriptor
 from test_bad_input.kit import KNOWN, NEW, Home, Said, assert_refused, command, edited, flipped, items, loading, replaced
@@ -166,8 +166,8 @@ def test_a_blob_in_a_layout_under_another_s_name(home: Home, tmp_path: Path) -> 
 
 
 def test_a_bomb_for_a_layer(home: Home, way: Way) -> None:
-    """40 MB of zeros in 40 kB, where the config says another layer."""
-    bomb = gzip.compress(bytes(40_000_000), 9)
+    """12 MB of zeros in 12 kB, where the config says another layer."""
+    bomb = gzip.compress(bytes(12_000_000), 9)
     name = f"{Digest.of(bomb).hex}.tar.gz"
     paths = items(podman(NEW))[0]["Layers"]
     members = [one for one in podman(NEW) if one.name != paths[2]]
@@ -176,7 +176,7 @@ def test_a_bomb_for_a_layer(home: Home, way: Way) -> None:
 
 
 def test_a_bomb_for_a_blob(home: Home, way: Way) -> None:
-    bomb = zstandard.ZstdCompressor().compress(bytes(40_000_000))
+    bomb = zstandard.ZstdCompressor().compress(bytes(12_000_000))
     layers = [(ZSTD(BASE), "+zstd"), (ZSTD(UNKNOWN), "+zstd"), (bomb, "+zstd")]
     assert_refused(home, way(with_layers(layers)), "as the config says|digest")
 

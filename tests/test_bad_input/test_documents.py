@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from archive.builders import ONE, Layout, Member, docker_20, oci, tar, write_directory
+
 from lamina.digest import Digest
 from lamina.oci import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
 from test_bad_input.kit import NEW, Home, Pipe, Said, assert_refused, command, edited, loading, replaced
@@ -97,7 +97,7 @@ def wrong(document: Any) -> list[Any]:
     leaves = itertools.cycle(_LEAF)
     fields = document.items() if isinstance(document, dict) else enumerate(document)
     for key, value in fields:
-        for leaf in itertools.islice(leaves, 5):  # others for the next field: all of them would take half a minute
+        for leaf in itertools.islice(leaves, 3):  # others for the next field: all of them would take half a minute
             if type(leaf) is not type(value):
                 found.append(_with(document, key, leaf))
         if isinstance(value, (dict, list)):

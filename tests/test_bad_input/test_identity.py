@@ -7,8 +7,8 @@ import json
 from collections.abc import Callable
 
 import pytest
-
 from archive.builders import Image, Layout, Member, layer, tar
+
 from lamina.digest import Digest
 from lamina.oci import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Descriptor
 from test_bad_input.kit import Home, Said, assert_refused, loading

@@ -8,12 +8,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-
 from archive.builders import Image, Member, docker_20, tar
+
 from test_bad_input.kit import Home, assert_untouched, environment, words
 
 # The second layer is longer than any pipe: when half of it is written, the reader is in the midst of it.
@@ -38,10 +38,8 @@ def loading_from_pipe(home: Home, *options: str) -> Iterator[subprocess.Popen[by
             process.kill()
         for stream in (process.stdin, process.stdout, process.stderr):
             assert stream is not None
-            try:
+            with suppress(BrokenPipeError):
                 stream.close()
-            except BrokenPipeError:
-                pass
         process.wait(20)
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from archive.builders import ARM, BASE, ONE, Image, Layout, Member, docker_20, named, oci, podman, tar, write_directory
 
-from archive.builders import BASE, ARM, ONE, Image, Layout, Member, docker_20, named, oci, podman, tar, write_directory
 from test_bad_input.kit import NEW, OTHER, Home, Said, assert_refused, command, edited, items, loading, replaced
 
 Way = Callable[[bytes], Callable[[Home], Said]]

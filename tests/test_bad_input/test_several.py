@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from archive.builders import docker_20, tar
+
 from test_bad_input.kit import NEW, OTHER, Home, assert_refused, command
 
 

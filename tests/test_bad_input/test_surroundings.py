@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
 from archive.builders import Image, Member, docker_20, oci, tar, write_directory
+
 from lamina.errors import StorageError, StoreDamaged, StoreError, StoreLocked, StoreTooNew
 from lamina.storage import mounts
-from test_bad_input.kit import NEW, Home, Hook, Limits, Said, assert_refused, assert_told, call, command, environment, loading
+from test_bad_input.kit import NEW, Home, Hook, Limits, Said, assert_refused, assert_told, command, environment, loading
 
 MODES = Limits(modes=True)
 
@@ -119,7 +119,7 @@ def small_disk(path: Path, size: str) -> Iterator[Path]:
 
 
 @pytest.mark.interop
-@pytest.mark.parametrize("size", ["200k", "2m", "5m", "6500k"])
+@pytest.mark.parametrize("size", ["1m", "2m", "5m", "6m"])
 def test_a_small_disk(tmp_path: Path, large: Path, size: str) -> None:
     """With the real thing: 6 MB do not go in, and the room is there again afterwards."""
     with small_disk(tmp_path / "disk", size) as disk:
@@ -138,12 +138,10 @@ def test_a_small_disk(tmp_path: Path, large: Path, size: str) -> None:
 def refuses_to_open(home: Home, match: str, kind: type[StoreError], **options: object) -> None:
     """Opening it is refused in one line, by the API and by commands that read and that write, and changes nothing."""
     before = contents(home.path)
-    said = call(lambda _: None)
     with pytest.raises(kind, match=match) as caught:
         home.open(**options)
     error = caught.value
     assert_told(Said(1, (f"lamina: error: {error}",), error=error), match)
-    del said
     for words in (["images"], ["load", "-q"], ["gc"], ["tag", "a", "b"]):
         assert_told(command(*words)(home), match)
     assert contents(home.path) == before
@@ -205,7 +203,7 @@ def test_a_network_file_system_by_the_command(home: Home, tmp_path: Path) -> Non
                "from lamina.cli import main; main()")
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "mountinfo"), "--store", str(home.path), "images"],
                           env=environment(), capture_output=True, check=False)
-    assert_told(Said(done.returncode, tuple(done.stderr.decode().splitlines())), "network file system.*, choose a store on a local")
+    assert_told(Said(done.returncode, tuple(done.stderr.decode().splitlines())), "network file system.*, choose a store")
 
 
 # -- a locked catalog

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import sys
-from io import BufferedReader
+from io import RawIOBase
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from lamina.errors import LaminaError
 
 
-def source(name: str) -> Path | BufferedReader:
+def source(name: str) -> Path | RawIOBase:
     """The file of that name, or standard input for `-`; a terminal is refused in docker's words. `LaminaError`."""
     if name != "-":
         return Path(name)
     if sys.stdin is None or sys.stdin.isatty():
         raise LaminaError("requested load from stdin, but stdin is empty", hint="name a file or redirect one")
-    return cast("BufferedReader", sys.stdin.buffer)  # its declared type lacks readinto
+    # Unbuffered: a thread that waits for a pipe when an interrupt ends the process must not hold the buffer's lock.
+    return cast("RawIOBase", getattr(sys.stdin.buffer, "raw", sys.stdin.buffer))
 
 
 def target(name: str) -> Path | BinaryIO:
