@@ -50,7 +50,7 @@ def test_a_flipped_bit(home: Home, way: Way, shape: str, part: str) -> None:
 
 
 @pytest.mark.parametrize("pack", [GZIP, ZSTD])
-@pytest.mark.parametrize("place", [0.01, 0.5, 0.99])
+@pytest.mark.parametrize("place", [0.01, 0.99])
 def test_a_flipped_bit_in_a_compressed_layer(home: Home, way: Way, pack: Callable[[bytes], bytes], place: float) -> None:
     members, packed = kaniko(NEW, compress=pack), pack(UNKNOWN)
     bad = flipped(packed, int(len(packed) * place))
@@ -123,7 +123,8 @@ def test_a_manifest_of_more_or_fewer_layers_than_the_config(home: Home, way: Way
 
 
 def test_a_plain_layer_that_is_not_that_of_the_config(home: Home, way: Way) -> None:
-    assert_refused(home, way(with_layers([(BASE, ""), (flipped(UNKNOWN, 700), ""), (NEW.layers[2], "")])), "as the config says|digest")
+    layers = [(BASE, ""), (flipped(UNKNOWN, 700), ""), (NEW.layers[2], "")]
+    assert_refused(home, way(with_layers(layers)), "as the config says")
 
 
 def test_a_compressed_layer_cut_off_under_its_right_digest(home: Home, way: Way) -> None:

@@ -25,19 +25,15 @@ MANY = b"[" + b"0," * 300_000 + b"0]"
 STRANGE: dict[str, bytes] = {
     "nothing": b"",
     "blanks": b" " * 99,
-    "half": b'{"a":',
     "text": b'"text"',
-    "number": b"1",
     "bytes": b"\xff\xfe\x00" * 9,
     "deep": DEEP,
-    "deep objects": b'{"a":' * 99_999,
     "huge": HUGE,
     "many": b'{"a":' + MANY + b"}",
     "long number": b'{"a":' + b"9" * 100_000 + b"}",
     "twice": b'{"a":1,"a":2}',
     "surrogate": b'{"a":"\\ud800"}',
     "nan": b'{"a":NaN}',
-    "infinity": b'{"a":1e999}',
     "trailing": b'{} {}',
 }
 REFUSED = "is not|is too large|too deep|too many|is refused|cannot|Invalid|twice"
@@ -112,7 +108,7 @@ def _with(document: Any, key: Any, value: Any) -> Any:
 
 
 def outcomes(home: Home, archives: list[bytes]) -> tuple[int, set[str]]:
-    """Load them all: each is taken or is refused in one line, in the ways of `assert_refused` (which is not asked each time)."""
+    """Load them all: each is taken or is refused in one line, without what `assert_refused` asks each time."""
     taken, said = 0, set()
     for data in archives:
         result = loading(data)(home)

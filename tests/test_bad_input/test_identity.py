@@ -27,7 +27,8 @@ def packed(config: bytes, layers: tuple[bytes, ...]) -> tuple[Layout, Descriptor
     """An image of exactly these bytes."""
     layout = Layout()
     named = [layout.put(data, OCI_LAYER).to_json() for data in layers]
-    document = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": layout.put(config, OCI_CONFIG).to_json(), "layers": named}
+    document = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": layout.put(config, OCI_CONFIG).to_json(),
+                "layers": named}
     return layout, layout.put(json.dumps(document).encode(), OCI_MANIFEST)
 
 

@@ -32,7 +32,8 @@ def test_a_full_disk(home: Home) -> None:
         assert_refused(home, command("save", "-q", "--format", form, "-o", "/dev/full", "known:1"),
                        "cannot write: No space left on device, /dev/full")
     with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(words(home, "save", "known:1"), stdout=full, stderr=subprocess.PIPE, env=environment(), check=False)
+        done = subprocess.run(words(home, "save", "known:1"), stdout=full, stderr=subprocess.PIPE,
+                              env=environment(), check=False)
     assert done.returncode == 1
     (line,) = done.stderr.decode().splitlines()
     assert "no space left on device" in line.lower()
@@ -85,7 +86,8 @@ def test_no_permission(home: Home, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     folder.mkdir(mode=0o500)
     for form in FORMATS:
-        assert_refused(home, command("save", "-q", "--format", form, "-o", folder / "image", "known:1", limits=Limits(modes=True)),
+        assert_refused(home, command("save", "-q", "--format", form, "-o", folder / "image", "known:1",
+                                     limits=Limits(modes=True)),
                        f"ermission denied, {folder}/")
     assert list(folder.iterdir()) == []
 
@@ -118,7 +120,8 @@ def test_a_store_whose_pack_is_damaged(home: Home, tmp_path: Path, form: str) ->
             pack.write_bytes(data)
     place = tmp_path / "out" / "image"
     place.parent.mkdir()
-    assert_told(command("save", "-q", "--format", form, "-o", place, "known:1", "new:1")(home), "damaged|verify|digest|checksum")
+    said = command("save", "-q", "--format", form, "-o", place, "known:1", "new:1")(home)
+    assert_told(said, "damaged|verify|digest|checksum")
     assert not place.exists() or (form == "oci-dir" and not (place / "index.json").exists())
     assert home.leftovers() == []
     with home.open() as store:

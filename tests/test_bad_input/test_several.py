@@ -18,9 +18,9 @@ def test_one_bad_file_among_good_ones(home: Home, tmp_path: Path) -> None:
     said = command("load", "-q", "-i", *paths, tmp_path / "none.tar")(home)
     assert said.code == 1
     assert said.out == b"Loaded image: new:1\nLoaded image: other:1\n"
-    assert [line.split(", ")[1:2] for line in said.lines[:3]] == [[str(tmp_path / name)] for name in ("bad.tar", "empty.tar", "none.tar")]
-    assert said.lines[3] == ("lamina: error: 3 of 5 could not be loaded: "
-                             + ", ".join(str(tmp_path / name) for name in ("bad.tar", "empty.tar", "none.tar")))
+    bad = [str(tmp_path / name) for name in ("bad.tar", "empty.tar", "none.tar")]
+    assert [line.split(", ")[1] for line in said.lines[:3]] == bad
+    assert said.lines[3] == f"lamina: error: 3 of 5 could not be loaded: {', '.join(bad)}"
     assert len(said.lines) == 4
     assert home.leftovers() == []
     home.before = None
@@ -49,4 +49,5 @@ def test_a_store_that_cannot_be_used_ends_it_at_once(home: Home, tmp_path: Path)
     assert len(said.lines) == 1
     assert "newer" in said.lines[0]
     place.write_text(text)
-    assert_refused(home, command("load", "-q", "--compression", "lzma", tmp_path / "a.tar", tmp_path / "b.tar"), "lzma", code=125)
+    wrong = command("load", "-q", "--compression", "lzma", tmp_path / "a.tar", tmp_path / "b.tar")
+    assert_refused(home, wrong, "lzma", code=125)

@@ -29,9 +29,13 @@ from lamina.store.codec import Compression
 PACK_BYTES = 64 << 20
 PACK_CHUNKS = 1 << 18  # bounds the footer that is held until the pack is sealed: 44 bytes a chunk, 12 MiB
 WORKERS = max(1, min(os.cpu_count() or 1, 8))
-FRAMES_IN_FLIGHT = 2 * WORKERS + 4
+BATCH = 4  # records that go from thread to thread together: with one at a time, hand-overs took a sixth of an import
+FRAMES_IN_FLIGHT = BATCH * (WORKERS + 2)
 
-Encoded = tuple[int, bytes | memoryview]
+ONE = Compression(1)  # of what is small and read often: recipes, heads, documents
+
+Stored = bytes | memoryview
+Encoded = tuple[int, Stored, int]  # codec, stored bytes, their checksum
 
 
 @dataclass(slots=True)
@@ -67,6 +71,36 @@ class OpenFrame:
 
 
 @dataclass(frozen=True, slots=True)
+class _Item:
+    """A record on its way to a pack: to be compressed, or as it lies in another pack (`codec`).
+
+    `length`: of the plain bytes; `slot`: a frame buffer to give back, or None for a place without one.
+    """
+
+    pack: OpenPack
+    record: int
+    kind: int
+    data: Stored
+    length: int
+    rows: int
+    slot: npt.NDArray[np.uint8] | None
+    compression: Compression = ONE
+    codec: int | None = None
+
+
+def _encode(batch: list[_Item]) -> list[Encoded]:
+    """In a worker: compress, and sum up what will be stored."""
+    out = []
+    for item in batch:
+        if item.codec is None:
+            codec, stored = item.compression.encode(memoryview(item.data))
+        else:
+            codec, stored = item.codec, item.data
+        out.append((codec, stored, layout.checksum(stored)))
+    return out
+
+
+@dataclass(frozen=True, slots=True)
 class SealedPack:
     """What the catalog needs to know of a finished pack."""
 
@@ -97,8 +131,11 @@ class PackSink:
         self._pack: OpenPack | None = None
         self._frames: dict[int, OpenFrame] = {}
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="lamina-compress")
-        self._free: queue.SimpleQueue[npt.NDArray[np.uint8]] = queue.SimpleQueue()
-        self._slots = threading.BoundedSemaphore(FRAMES_IN_FLIGHT)
+        # Places for records in flight: buffers that have been made already, and None for those that have not.
+        self._free: queue.SimpleQueue[npt.NDArray[np.uint8] | None] = queue.SimpleQueue()
+        for _ in range(FRAMES_IN_FLIGHT):
+            self._free.put(None)
+        self._batch: list[_Item] = []
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._failure: BaseException | None = None
         self._closed = False
@@ -138,45 +175,35 @@ class PackSink:
 
     def meta(self, data: bytes, chunk_id: npt.NDArray[np.uint8]) -> None:
         """Store one meta chunk in a frame of its own."""
-        pack = self._current(reserve=0)
-        self._slots.acquire()
-        record = pack.next_record()
+        pack, slot, record = self._begin(reserve=0)
         self._add_chunks(pack, record, chunk_id.reshape(1, 32), np.zeros(1, np.uint32), np.array([len(data)], np.uint32))
-        self._submit(pack, record, layout.META, memoryview(data), 1, Compression(1), self._slots.release)
+        self._add(_Item(pack, record, layout.META, data, len(data), 1, slot))
 
     def record(self, kind: int, data: bytes, key: dict[str, Any]) -> tuple[int, int]:
         """Store a head, document or journal.  Returns (pack number, record number)."""
-        pack = self._current(reserve=0)
-        record = pack.next_record()
+        pack, slot, record = self._begin(reserve=0)
         pack.keys[record] = key
-        self._submit(pack, record, kind, memoryview(data), 0, Compression(1), None)
+        self._add(_Item(pack, record, kind, data, len(data), 0, slot))
         return pack.number, record
 
     def verbatim(
         self,
         kind: int,
-        encoded: Encoded,
+        encoded: tuple[int, bytes],
         plain: int,
         ids: npt.NDArray[np.uint8],
         places: npt.NDArray[Any],
     ) -> None:
         """Store a frame as it lies in another pack; `places` are the rows of its chunks there."""
-        pack = self._current()
-        self._slots.acquire()
-        record = pack.next_record()
+        pack, slot, record = self._begin()
         self._add_chunks(pack, record, ids, places["offset"], places["length"])
-        done: Future[Encoded] = Future()
-        done.set_result(encoded)
-        self._enqueue(pack, record, kind, done, plain, len(ids), self._slots.release)
+        self._add(_Item(pack, record, kind, encoded[1], plain, len(ids), slot, codec=encoded[0]))
 
-    def verbatim_record(self, kind: int, encoded: Encoded, plain: int, key: dict[str, Any]) -> tuple[int, int]:
+    def verbatim_record(self, kind: int, encoded: tuple[int, bytes], plain: int, key: dict[str, Any]) -> tuple[int, int]:
         """Store a head or document as it lies in another pack.  Returns (pack number, record number)."""
-        pack = self._current(reserve=0)
-        record = pack.next_record()
+        pack, slot, record = self._begin(reserve=0)
         pack.keys[record] = key
-        done: Future[Encoded] = Future()
-        done.set_result(encoded)
-        self._enqueue(pack, record, kind, done, plain, 0, None)
+        self._add(_Item(pack, record, kind, encoded[1], plain, 0, slot, codec=encoded[0]))
         return pack.number, record
 
     def seal(self) -> None:
@@ -226,27 +253,29 @@ class PackSink:
             self._work.put(lambda: writer.write(header))
         return pack
 
+    def _begin(self, reserve: int = PACK_BYTES) -> tuple[OpenPack, npt.NDArray[np.uint8] | None, int]:
+        """The pack to write to, a place in flight (waited for), and the number of a new record."""
+        pack = self._current(reserve)  # may finish the open frames of a pack that is full
+        if self._free.empty():
+            self._flush()  # what waits to be a batch holds places, too
+        slot = self._free.get()
+        return pack, slot, pack.next_record()
+
     def _frame(self, kind: int) -> OpenFrame:
         frame = self._frames.get(kind)
         if frame is None:
-            pack = self._current()  # may finish the open frames of a pack that is full
-            self._slots.acquire()
-            try:
-                buffer = self._free.get_nowait()
-            except queue.Empty:
+            pack, buffer, record = self._begin()
+            if buffer is None:
                 buffer = np.empty(layout.FRAME_BYTES, np.uint8)
-            frame = self._frames[kind] = OpenFrame(pack, pack.next_record(), buffer)
+            frame = self._frames[kind] = OpenFrame(pack, record, buffer)
         return frame
 
     def _finish_frame(self, kind: int) -> None:
         frame = self._frames.pop(kind)
-
-        def release() -> None:
-            self._free.put(frame.buffer)
-            self._slots.release()
-
         plain = memoryview(frame.buffer)[: frame.used]
-        self._submit(frame.pack, frame.record, kind, plain, frame.rows, self._compression, release)
+        self._add(
+            _Item(frame.pack, frame.record, kind, plain, frame.used, frame.rows, frame.buffer, compression=self._compression)
+        )
 
     def _add_chunks(
         self,
@@ -263,36 +292,24 @@ class PackSink:
         self._on_placed(pack.number, ids, pack.chunks)
         pack.chunks += len(ids)
 
-    def _submit(
-        self,
-        pack: OpenPack,
-        record: int,
-        kind: int,
-        plain: memoryview,
-        rows: int,
-        compression: Compression,
-        release: Callable[[], None] | None,
-    ) -> None:
-        if len(plain) > layout.RECORD_LIMIT:  # no reader would take the pack
-            raise LimitExceeded(f"a record of {len(plain)} bytes, more than {layout.RECORD_LIMIT}", pack.name.hex())
-        encoded = self._pool.submit(compression.encode, plain)
-        self._enqueue(pack, record, kind, encoded, len(plain), rows, release)
+    def _add(self, item: _Item) -> None:
+        """One record more.  Records go to the workers and to the writer by the batch: handing one over costs some 0.1 ms."""
+        if item.length > layout.RECORD_LIMIT:  # no reader would take the pack
+            raise LimitExceeded(f"a record of {item.length} bytes, more than {layout.RECORD_LIMIT}", item.pack.name.hex())
+        self._batch.append(item)
+        if len(self._batch) >= BATCH:
+            self._flush()
 
-    def _enqueue(
-        self,
-        pack: OpenPack,
-        record: int,
-        kind: int,
-        encoded: Future[Encoded],
-        plain: int,
-        rows: int,
-        release: Callable[[], None] | None,
-    ) -> None:
-        self._work.put(lambda: self._append(pack, record, kind, encoded, plain, rows, release))
+    def _flush(self) -> None:
+        batch, self._batch = self._batch, []
+        if batch:
+            encoded = self._pool.submit(_encode, batch)
+            self._work.put(lambda: self._append(batch, encoded))
 
     def _rotate(self) -> None:
         for kind in list(self._frames):
             self._finish_frame(kind)
+        self._flush()
         pack, self._pack = self._pack, None
         if pack is not None:
             self._work.put(lambda: self._finish(pack))
@@ -307,29 +324,20 @@ class PackSink:
             except BaseException as error:  # handed to the caller by the next _check
                 self._failure = self._failure or error
 
-    def _append(
-        self,
-        pack: OpenPack,
-        record: int,
-        kind: int,
-        encoded: Future[Encoded],
-        plain: int,
-        rows: int,
-        release: Callable[[], None] | None,
-    ) -> None:
+    def _append(self, batch: list[_Item], encoded: Future[list[Encoded]]) -> None:
         try:
-            codec, stored = encoded.result()
-            if self._failure is not None:
-                return
-            check = layout.checksum(stored)
-            pack.writer.write(layout.record_header(kind, codec, len(stored), plain, rows, check))
-            at = pack.size + layout.RECORD_HEADER.size
-            pack.writer.write(stored)
-            pack.written[record] = (at, len(stored), plain, rows, kind, codec, 0, check)
-            pack.size = at + len(stored)
+            for item, (codec, stored, check) in zip(batch, encoded.result(), strict=True):
+                if self._failure is not None:
+                    return
+                pack = item.pack
+                pack.writer.write(layout.record_header(item.kind, codec, len(stored), item.length, item.rows, check))
+                at = pack.size + layout.RECORD_HEADER.size
+                pack.writer.write(stored)
+                pack.written[item.record] = (at, len(stored), item.length, item.rows, item.kind, codec, 0, check)
+                pack.size = at + len(stored)
         finally:
-            if release is not None:
-                release()
+            for item in batch:
+                self._free.put(item.slot)
 
     def _finish(self, pack: OpenPack) -> None:
         if self._failure is not None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from lamina.content import Reader
 
-BODY = 2 << 20  # bytes a buffer; 1 to 8 MiB measure the same, and these few stay near the caches
+BODY = 4 << 20  # bytes a buffer; 1 to 8 MiB measure the same, and these few stay near the caches
 BUFFERS = 5
 PATIENCE = 0.5  # seconds that an interrupted session waits for a reader that does not return
 LAG = 1  # buffers that consumers in other threads may still be working on while the next one is handed out
@@ -108,7 +108,7 @@ class Consumer:
     def __init__(self, name: str, work: Callable[[memoryview], object]) -> None:
         self._work = work
         self._queue: queue.SimpleQueue[memoryview | None] = queue.SimpleQueue()
-        self._idle = threading.Semaphore(0)
+        self._idle: queue.SimpleQueue[None] = queue.SimpleQueue()  # a semaphore of threading's is made of three locks
         self._given = 0
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -122,7 +122,7 @@ class Consumer:
     def wait(self, behind: int = 0) -> None:
         """Until all that was given is done, but for the last `behind`."""
         while self._given > behind:
-            self._idle.acquire()
+            self._idle.get()
             self._given -= 1
         if self._failure is not None:
             raise self._failure
@@ -142,4 +142,4 @@ class Consumer:
                 self._failure = error
             finally:
                 del view
-                self._idle.release()
+                self._idle.put(None)
