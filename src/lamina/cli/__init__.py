@@ -21,6 +21,8 @@ def main() -> None:
         from lamina.cli.complete import answer
 
         sys.exit(answer(os.environ))
+    # numpy's linear algebra starts a thread a core that spins for work which never comes: 1 to 3 % of an import.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from lamina.cli.run import run
 
     sys.exit(run(arguments))
