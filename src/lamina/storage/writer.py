@@ -165,9 +165,8 @@ class LocalWriter:
 
     def _place(self) -> None:
         folder = self._final.parent
-        if not folder.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            sync_directory(folder.parent)
+        folder.mkdir(parents=True, exist_ok=True)
+        sync_directory(folder.parent)  # whoever made the folder may not have come to this yet
         self._temporary.rename(self._final)
         try:
             sync_directory(folder)
