@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-import lamina
-from cli.stub import StubStore, invoke
+from cli.stub import invoke
 from lamina.cli import complete
 from lamina.cli.complete import answers
 from lamina.errors import StoreLocked
+from lamina.images import place
+from lamina.reference import Reference
 
 SOURCE = Path(__file__).parents[2] / "src"
 NAMES = ["nginx:1", "nginx:latest", "node:18"]
@@ -26,12 +27,11 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
     """A store with three names; the paths it was opened by."""
     paths: list[object] = []
 
-    def opener(path: object, *, create: bool) -> StubStore:
-        assert not create
+    def stored_names(path: object) -> list[str]:
         paths.append(path)
-        return StubStore(names=NAMES)
+        return NAMES
 
-    monkeypatch.setattr(lamina, "open", opener)
+    monkeypatch.setattr(place, "stored_names", stored_names)
     yield paths
 
 
@@ -73,15 +73,15 @@ def test_names_come_from_the_store_of_the_line(opened: list[object]) -> None:
     words("--store", "/a", "rmi", "")
     words("--store=/b", "rmi", "")
     words("rmi", "")
-    assert opened == ["/a", "/b", None]
+    assert opened == [Path("/a"), Path("/b"), None]
 
 
 @pytest.mark.parametrize("error", [StoreLocked("locked"), PermissionError("no")])
 def test_a_store_in_trouble_completes_to_nothing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def opener(path: object, *, create: bool) -> StubStore:
+    def stored_names(path: object) -> list[str]:
         raise error
 
-    monkeypatch.setattr(lamina, "open", opener)
+    monkeypatch.setattr(place, "stored_names", stored_names)
     assert words("rmi", "") == []
 
 
@@ -128,3 +128,10 @@ def test_bash_gets_what_follows_the_colon(capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_scripts_call_lamina(capsys: pytest.CaptureFixture[str], shell: str) -> None:
     assert f"_LAMINA_COMPLETE={shell}" in invoke(capsys, "completion", shell).out
+
+
+@pytest.mark.parametrize("name", ["nginx", "library/nginx:1", "a/b", "docker.io/library/a/b:2", "quay.io/library/x",
+                                  "localhost:5000/x:1", "docker.io/x/y"])
+def test_names_are_familiar_as_references_are(name: str) -> None:
+    reference = Reference.parse(name)
+    assert place.familiar(str(reference)) == reference.familiar()

@@ -14,6 +14,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from lamina.cli.table import ALIASES, COMMANDS, FILES, GROUPS, IMAGE, IMAGES, ROOT_VALUES, SHELLS, Entry
 
@@ -83,15 +84,11 @@ def _arguments(entry: Entry, path: list[str], rest: list[str], current: str, sto
 
 def _names(option: str | None) -> list[str]:
     """The names in the store; none where there is no store or it cannot be read: completion is no place for complaints."""
-    import lamina
     from lamina.errors import LaminaError
+    from lamina.images.place import stored_names
 
     try:
-        store = lamina.open(option, create=False)
-        try:
-            return store.names()
-        finally:
-            store.close()
+        return stored_names(Path(option) if option else None)
     except (LaminaError, OSError):
         return []
 

@@ -14,6 +14,7 @@ from lamina.images.history import HistoryRow, history_rows
 from lamina.images.inspect import inspect_image
 from lamina.images.layers import layer_sizes
 from lamina.images.names import find
+from lamina.images.place import default_path, stored_names
 from lamina.images.records import descriptor_of, manifest_descriptor, read_view
 from lamina.images.remove import Removal, RemoveResult
 from lamina.reference import Reference
@@ -180,10 +181,7 @@ class ImageStore:
 
     def names(self) -> list[str]:
         """All familiar names, in order; quick, for completion."""
-        from lamina.images.records import NAMELESS
-
-        return sorted(Reference.parse(row.name).familiar() for row in self.blobs.catalog.refs()
-                      if not row.name.startswith(NAMELESS))
+        return stored_names(self.blobs.path)
 
     def _figure(self, removal: Removal, result: RemoveResult) -> None:
         if names := removal.leaving():
@@ -203,13 +201,3 @@ class ImageStore:
                 elif root.digest not in kept:
                     session.drop_root(root.digest)
             session.commit()
-
-
-def default_path() -> Path:
-    """LAMINA_STORE, or `lamina/store` in the user's data directory."""
-    named = os.environ.get("LAMINA_STORE", "")
-    if named:
-        return Path(named)
-    from platformdirs import user_data_path
-
-    return user_data_path("lamina") / "store"

@@ -18,6 +18,7 @@ from lamina.oci import Descriptor
 from lamina.storage.local import LocalBackend
 from lamina.store.catalog import Catalog
 from lamina.store.lease import Lease, reap
+from lamina.store.peek import CATALOG
 from lamina.store.schema import LIVE, BlobRow
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class BlobStore:
             backend.initialise()
         backend.read_format()
         state_dir = backend.state_dir()
-        catalog_path = state_dir / "catalog.sqlite"
+        catalog_path = path / CATALOG
         try:
             catalog = Catalog.open(catalog_path, timeout)
         except StoreDamaged:
