@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from archive.builders import Image, Member, docker_20, docker_25, tar, write_directory
 
+from lamina.store.stream import BODY
 from test_bad_input.kit import Home, Hook, assert_refused, call, loading
 
 # Longer than what is read between two reports.
-LONG = Image((tar([Member("long", random.Random(1).randbytes(5 << 20))]), tar([Member("next", b"next" * 999)])),
+LONG = Image((tar([Member("long", random.Random(1).randbytes(2 * BODY))]), tar([Member("next", b"next" * 999)])),
              ("docker.io/library/long:1",))
 
 
@@ -25,7 +26,7 @@ def changing(path: Path, change: Callable[[Path], object]) -> tuple[Hook, Callab
 
 def shrink(path: Path) -> None:
     with path.open("r+b") as file:
-        file.truncate(3 << 20)
+        file.truncate(BODY + (1 << 20))
 
 
 def shrink_behind(path: Path) -> None:
@@ -47,7 +48,7 @@ def grow(path: Path) -> None:
 def rewrite(path: Path) -> None:
     """Other bytes of the same length: only the digest tells."""
     with path.open("r+b") as file:
-        file.seek(4 << 20)
+        file.seek(BODY + (1 << 20))
         file.write(b"other bytes")
 
 
