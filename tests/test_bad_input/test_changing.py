@@ -99,3 +99,10 @@ def test_a_tar_to_import(home: Home, tmp_path: Path) -> None:
         hook = Hook(lambda change=change: change(path))
         assert_refused(home, call(lambda store, hook=hook: store.import_image(path, "root:1", progress=hook)), match)
         assert hook.heard
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_tar_to_import_that_is_cut_off(home: Home, tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "root.tar"
+    path.write_bytes(pack(LONG.layers[0][: BODY + 5000]))
+    assert_refused(home, call(lambda store: store.import_image(path, "root:1")), "ends in the middle of a file, .*root.tar")

@@ -81,10 +81,14 @@ class Target(Source, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What an intake has come to: the digest and size of the bytes that it keeps."""
+    """What an intake has come to: the digest and size of the bytes that it keeps.
+
+    `cut`: they are a tar that ends in the middle of a file.
+    """
 
     digest: Digest
     size: int
+    cut: bool = False
 
 
 class Intake(Protocol):

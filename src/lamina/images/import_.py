@@ -62,6 +62,8 @@ def import_image(
             layer = session.intake(reader, plain=True)
             if isinstance(file, OwnedRegion):
                 file.check_unchanged()
+            if layer.cut:
+                raise InvalidContent("the tar ends in the middle of a file", source, "get it again")
         finally:
             reader.close()
         document = _document(config, layer.digest, wanted, created, message or DEFAULT_MESSAGE)

@@ -47,6 +47,7 @@ class Ingested:
     digests: dict[str, Digest]
     new: int
     problem: Exception | None
+    cut: bool  # a tar that ends in the middle of a file
 
 
 class Ingest:
@@ -110,6 +111,7 @@ class _Blob:
         self._splitter = Splitter(ingest.cutter, BODY, opaque=bool(kind), entries=not kind)
         self._recipe = RecipeWriter(ingest.meta)
         self._head = Head(Digest("sha256:" + "0" * 64), "", 0)
+        self._reach = 0  # where the last file's content should end
         self._side = Inflater(kind, self._entries) if kind else None
         self._hasher = Consumer("lamina-hash", self._hash)
 
@@ -152,7 +154,8 @@ class _Blob:
             head.diff_id, head.plain_size = digests["sha256"], head.size
         elif side.diff_id:
             head.diff_id, head.plain_size = side.diff_id, side.plain_size
-        return Ingested(head, digests, new(), None if side is None else side.problem)
+        cut = head.plain_size >= 0 and self._reach > head.plain_size
+        return Ingested(head, digests, new(), None if side is None else side.problem, cut)
 
     def close(self) -> None:
         """Stop the threads."""
@@ -165,4 +168,6 @@ class _Blob:
             each.update(view)
 
     def _entries(self, columns: EntryColumns) -> None:
+        with np.errstate(over="ignore"):  # a hostile size: then it wraps to below, and the tar is taken as it is
+            self._reach = max(self._reach, int((columns.offset + columns.stored).max(initial=0)))
         self._head.entry_blocks.extend(self._ingest.meta(block) for block in encode_blocks(columns))

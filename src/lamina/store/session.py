@@ -199,7 +199,7 @@ class Session:
             if digest not in self._blobs:  # else it may have been claimed already
                 self._unclaimed.add(digest)
             self._keep(taken, digest, "layer", "")
-            return Taken(digest, taken.head.size)
+            return Taken(digest, taken.head.size, taken.cut)
 
     # -- names
 
