@@ -97,9 +97,8 @@ class Ingest:
         return ids
 
     def _rely(self, packs: npt.NDArray[np.uint32]) -> None:
-        for number in np.unique(packs):
-            if number != NONE and not self._own(int(number)):
-                self.relied.add(int(number))
+        # Not np.unique: it imports numpy.ma, 20 ms of every command's start.
+        self.relied.update(number for number in set(packs.tolist()) if number != NONE and not self._own(number))
 
 
 class _Blob:
