@@ -289,6 +289,16 @@ def test_import_of_no_tar(store: ImageStore, data: bytes) -> None:
     assert store.images(all=True) == []
 
 
+def test_paths_may_be_plain_strings(store: ImageStore, tmp_path: Path) -> None:
+    (tmp_path / "root.tar").write_bytes(tar_of({"a": b"a"}))
+    image_id = store.import_image(str(tmp_path / "root.tar"), "made:1")
+    store.save(["made:1"], str(tmp_path / "saved.tar"))
+    store.remove(["made:1"])
+    assert store.load(str(tmp_path / "saved.tar")).loaded[0].image_id == image_id
+    with pytest.raises(NotFound, match="no such file"):
+        store.import_image("/nowhere/root.tar")
+
+
 def test_import_refuses(store: ImageStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot import digest reference"):
         store.import_image(io.BytesIO(layer()), f"x@{BASE.id}")

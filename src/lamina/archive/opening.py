@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -131,15 +132,22 @@ def _regular(stream: Readable) -> int | None:
     return fd if regular and stream.tell() == os.lseek(fd, 0, os.SEEK_CUR) else None
 
 
-def _open_path(path: Path, intake: Intake | None) -> ArchiveSource:
+@contextmanager
+def opening(path: Path) -> Iterator[None]:
+    """What the system says of opening a file, as `NotFound` and `StorageError`."""
     try:
-        if path.is_dir():
-            return _open_directory(path)
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        yield
     except FileNotFoundError:
         raise NotFound("no such file", path) from None
     except OSError as error:
         raise StorageError(f"cannot open: {error.strerror}", path) from error
+
+
+def _open_path(path: Path, intake: Intake | None) -> ArchiveSource:
+    with opening(path):
+        if path.is_dir():
+            return _open_directory(path)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     return _open_fd(_File(fd, str(path)), intake)
 
 

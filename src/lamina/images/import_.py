@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamina.archive.members import open_regular
-from lamina.archive.opening import Readable
-from lamina.archive.output import translated
+from lamina.archive.opening import Readable, opening
 from lamina.archive.region import OwnedRegion
 from lamina.content.inflate import InflatingReader, PrefixReader, peek, read_up_to, sniff
 from lamina.content.verify import BytesReader
@@ -116,7 +115,7 @@ def _document(config: dict[str, Any], diff_id: str, platform: Platform, created:
 
 def _open(source: Path | Readable) -> Reader:
     if isinstance(source, Path):
-        with translated(source):
+        with opening(source):
             return open_regular(source)
     return _Stream(source)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
 
 from lamina.errors import LaminaError, UsageError
 from lamina.images import listing
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # Commands that only look import neither numpy nor the compressors (0.12 s): what needs them is imported where it is
 # called.
+
+_Open = TypeVar("_Open")
 
 
 class ImageStore:
@@ -61,28 +63,28 @@ class ImageStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def load(self, source: Path | Readable, *, platform: str | None = None, verify: bool = False,
+    def load(self, source: str | Path | Readable, *, platform: str | None = None, verify: bool = False,
              compression: str = "zstd:1", progress: Progress | None = None) -> LoadResult:
         """Take in the images of an archive or layout; see `lamina.images.load`."""
         from lamina.images.load import load
 
-        return load(self.blobs, source, platform=platform, verify=verify, compression=compression,
+        return load(self.blobs, _path(source), platform=platform, verify=verify, compression=compression,
                     progress=progress)
 
-    def save(self, names: Sequence[str], output: Path | BinaryIO, *, format: str = "docker-archive",
+    def save(self, names: Sequence[str], output: str | Path | BinaryIO, *, format: str = "docker-archive",
              platform: str | None = None, progress: Progress | None = None) -> SaveResult:
         """Write images as an archive or layout; see `lamina.images.save`."""
         from lamina.images.save import save
 
-        return save(self.blobs, names, output, format=format, platform=platform, progress=progress)
+        return save(self.blobs, names, _path(output), format=format, platform=platform, progress=progress)
 
-    def import_image(self, source: Path | Readable, reference: str = "", *, changes: Sequence[str] = (),
+    def import_image(self, source: str | Path | Readable, reference: str = "", *, changes: Sequence[str] = (),
                      message: str = "", platform: str | None = None, compression: str = "zstd:1",
                      progress: Progress | None = None) -> str:
         """Make an image of a root file system's tar; its id.  See `lamina.images.import_`."""
         from lamina.images.import_ import import_image
 
-        return import_image(self.blobs, source, reference, changes=changes, message=message,
+        return import_image(self.blobs, _path(source), reference, changes=changes, message=message,
                             platform=platform, compression=compression, progress=progress)
 
     def images(self, *, all: bool = False, name: str = "",
@@ -201,3 +203,8 @@ class ImageStore:
                 elif root.digest not in kept:
                     session.drop_root(root.digest)
             session.commit()
+
+
+def _path(place: str | Path | _Open) -> Path | _Open:
+    """A path in words is a path; what is open already stays as it is."""
+    return Path(place) if isinstance(place, str) else place
