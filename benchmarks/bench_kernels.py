@@ -1,4 +1,4 @@
-"""The kernels alone, on one core, with the PyPI package `blake3` beside them in the same run.
+"""The kernels alone, on one core, with the PyPI package `blake3` and `hashlib` beside them in the same run.
 
     pytest -s benchmarks/bench_kernels.py --benchmark-max-time=0.2 --benchmark-columns=min,median
 
@@ -6,6 +6,7 @@ Bytes are random: neither kernel depends on them, but for where the cutter cuts.
 of the fastest round.
 """
 
+import hashlib
 import time
 from collections.abc import Callable
 
@@ -18,10 +19,13 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from lamina._native import cpu
 from lamina._native.blake3many import hash_many
 from lamina._native.cdc import Cutter
+from lamina._native.sha256many import Sha256, update_many
 
 TOTAL = 8 << 20
 SIZES = [64, 256, 1024, 4096, 16384, 65536, 262144, 1 << 20]
 PATHS = ["portable", *(path for path in cpu.KERNELS["blake3"] if path in cpu.features())]
+STREAMS = [1, 2, 3, 4, 8, 16]
+SHA_PATHS = [None, "portable", *(path for path in cpu.KERNELS["sha256"] if path in cpu.features())]
 
 Column = npt.NDArray[np.int64]
 
@@ -74,6 +78,24 @@ def test_blake3_package(benchmark: BenchmarkFixture, data: npt.NDArray[np.uint8]
             blake3.blake3(one).digest()
 
     run(benchmark, each, len(inputs))
+
+
+@pytest.mark.parametrize("path", SHA_PATHS)
+@pytest.mark.parametrize("streams", STREAMS)
+@pytest.mark.benchmark(group="sha256")
+def test_sha256_many(benchmark: BenchmarkFixture, data: npt.NDArray[np.uint8], streams: int, path: str | None) -> None:
+    states, pieces = [Sha256() for _ in range(streams)], np.split(data[: TOTAL // streams * streams], streams)
+    cpu.force(path)
+    try:
+        run(benchmark, lambda: update_many(states, pieces), streams)
+    finally:
+        cpu.force(None)
+
+
+@pytest.mark.benchmark(group="sha256")
+def test_sha256_hashlib(benchmark: BenchmarkFixture, data: npt.NDArray[np.uint8]) -> None:
+    """One stream. For that of a machine without SHA instructions: OPENSSL_ia32cap='~0x0:~0x20000000'."""
+    run(benchmark, lambda: hashlib.sha256(data).digest(), 1)
 
 
 @pytest.mark.parametrize("average", [16384, 65536])

@@ -22,6 +22,7 @@ FEATURES = {
 KERNELS = {
     "blake3": ("avx2", "sse4.1"),
     "cdc": (),
+    "sha256": ("sha_ni", "avx512f", "avx2"),
 }
 
 cdef unsigned int machine = cpu_detect()
