@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,46 +27,62 @@ class Terminal(io.StringIO):
 
 
 def loaded(*references: str, warnings: tuple[str, ...] = (), incomplete: tuple[SimpleNamespace, ...] = ()) -> SimpleNamespace:
-    stats = SimpleNamespace(read=4_000_000, new=1_000_000, stored=500_000, known=1_000_000, seconds=0.5, layers=[])
     return SimpleNamespace(loaded=[SimpleNamespace(reference=one, image_id=ID, digest=DIGEST) for one in references],
-                           warnings=list(warnings), incomplete=list(incomplete), stats=stats)
+                           warnings=list(warnings), incomplete=list(incomplete))
+
+
+def batches(*outcomes: object) -> Callable[..., Iterator[SimpleNamespace]]:
+    """The answer of `load_all`: each outcome in a batch of its own."""
+    stats = SimpleNamespace(read=4_000_000, new=1_000_000, stored=500_000, known=1_000_000, seconds=0.5, layers=[])
+
+    def load_all(sources: list[object], **_: object) -> Iterator[SimpleNamespace]:
+        for place, outcome in zip(sources, outcomes, strict=True):
+            if isinstance(outcome, StoreDamaged):
+                raise outcome
+            yield SimpleNamespace(outcomes=[(place, outcome)], stats=stats)
+    return load_all
 
 
 @pytest.mark.parametrize("words", [["load"], ["image", "load"]])
 def test_load(capsys: Capture, words: list[str]) -> None:
     ran = invoke(capsys, *words, "-i", "a.tar", "--platform", "linux/arm64", "--verify", "--compression", "none",
-                 load=loaded("app:1", ""))
+                 load_all=batches(loaded("app:1", "")))
     assert (ran.code, ran.out) == (0, f"Loaded image: app:1\nLoaded image ID: {ID}\n")
     assert ran.err == "read 4MB, new 1MB, deduplicated 4MB, ratio 10.00x, 8 MB/s\n"
-    assert ran.store.calls == [("load", (Path("a.tar"),), {"platform": "linux/arm64", "verify": True, "compression": "none"})]
+    options = {"platform": "linux/arm64", "verify": True, "compression": "none"}
+    assert ran.store.calls == [("load_all", ([Path("a.tar")],), options)]
 
 
 def test_load_tells_of_warnings_and_missing_parts(capsys: Capture) -> None:
     part = SimpleNamespace(reference="app:1", digest=DIGEST, platform="linux/arm64", missing=("a", "b"))
-    ran = invoke(capsys, "load", "-q", "a.tar", load=loaded("app:1", warnings=("tag\ntwice",), incomplete=(part,)))
+    ran = invoke(capsys, "load", "-q", "a.tar",
+                 load_all=batches(loaded("app:1", warnings=("tag\ntwice",), incomplete=(part,))))
     assert ran.err == ("lamina: warning: tag\\ntwice\n"
                        "lamina: warning: app:1 linux/arm64 is incomplete, 2 blobs not in the archive\n")
 
 
 def test_load_goes_on_after_a_bad_file(capsys: Capture) -> None:
-    def load(source: Path, **_: object) -> object:
-        return {"bad.tar": ArchiveError("not an archive", source), "gone": FileNotFoundError(2, "No such file", "gone")}.get(
-            str(source), loaded(f"{source}:1"))
-    ran = invoke(capsys, "load", "a", "bad.tar", "gone", "b", load=load)
+    bad, gone = ArchiveError("not an archive", "bad.tar"), FileNotFoundError(2, "No such file", "gone")
+    ran = invoke(capsys, "load", "a", "bad.tar", "gone", "b", load_all=batches(loaded("a:1"), bad, gone, loaded("b:1")))
     assert (ran.code, ran.out) == (1, "Loaded image: a:1\nLoaded image: b:1\n")
     assert ran.err == ("lamina: error: not an archive, bad.tar\nlamina: error: no such file, gone\n"
-                       "read 8MB, new 2MB, deduplicated 8MB, ratio 10.00x, 8 MB/s\n"
+                       "read 16MB, new 4MB, deduplicated 16MB, ratio 10.00x, 8 MB/s\n"
                        "lamina: error: 2 of 4 could not be loaded: bad.tar, gone\n")
 
 
+def test_load_says_what_is_wrong_with_the_only_file(capsys: Capture) -> None:
+    ran = invoke(capsys, "load", "bad.tar", load_all=batches(ArchiveError("not an archive", "bad.tar")))
+    assert (ran.code, ran.err) == (1, "lamina: error: not an archive, bad.tar\n")
+
+
 def test_load_stops_where_the_store_itself_fails(capsys: Capture) -> None:
-    ran = invoke(capsys, "load", "a", "b", load=StoreDamaged("pack is damaged"))
-    assert (ran.code, len(ran.store.calls), ran.err) == (1, 1, "lamina: error: pack is damaged\n")
+    ran = invoke(capsys, "load", "a", "b", load_all=batches(StoreDamaged("pack is damaged"), loaded("b:1")))
+    assert (ran.code, ran.out, ran.err) == (1, "", "lamina: error: pack is damaged\n")
 
 
 def test_load_refuses_a_terminal(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal())
-    ran = invoke(capsys, "load", load=loaded())
+    ran = invoke(capsys, "load", load_all=batches(loaded()))
     assert (ran.code, ran.store.calls) == (1, [])
     assert "requested load from stdin, but stdin is empty" in ran.err
 
@@ -73,8 +90,8 @@ def test_load_refuses_a_terminal(capsys: Capture, monkeypatch: pytest.MonkeyPatc
 def test_load_reads_standard_input(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.TextIOWrapper(io.BytesIO(b"tar"))
     monkeypatch.setattr(sys, "stdin", stream)
-    ran = invoke(capsys, "load", load=loaded("a:1"))
-    assert ran.store.calls[0][1] == (stream.buffer,)
+    ran = invoke(capsys, "load", load_all=batches(loaded("a:1")))
+    assert ran.store.calls[0][1] == ([stream.buffer],)
 
 
 @pytest.mark.parametrize("words", [["save"], ["image", "save"]])

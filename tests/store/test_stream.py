@@ -8,7 +8,7 @@ from contracts.samples import DrippingReader, EndlessReader, FailingReader
 from storekit import noise
 
 from lamina.content.verify import BytesReader
-from lamina.store.stream import BODY, BUFFERS, LAG, BufferPool, Consumer
+from lamina.store.stream import BODY, BUFFERS, LAG, BufferPool
 
 
 @pytest.fixture(autouse=True)
@@ -77,36 +77,3 @@ def test_a_buffer_stays_as_it_is_while_a_consumer_may_lag() -> None:
         if previous is not None and LAG:
             assert bytes(previous[0][:64]) == previous[1]
         previous = filled.view, bytes(filled.view[:64])
-
-
-def test_consumer_works_in_order() -> None:
-    seen: list[bytes] = []
-    consumer = Consumer("test", lambda view: seen.append(bytes(view)))
-    for number in range(50):
-        consumer.give(memoryview(bytes([number])))
-        consumer.wait(LAG)
-        assert len(seen) >= number + 1 - LAG
-    consumer.wait()
-    assert seen == [bytes([number]) for number in range(50)]
-    consumer.end()
-    consumer.end()
-
-
-def test_consumer_failure_comes_out_and_the_rest_is_not_worked_on() -> None:
-    seen = []
-
-    def work(view: memoryview) -> None:
-        seen.append(bytes(view))
-        if len(seen) == 2:
-            raise ArithmeticError("two")
-
-    consumer = Consumer("test", work)
-    try:
-        for number in range(5):
-            consumer.give(memoryview(bytes([number])))
-        for _ in range(2):
-            with pytest.raises(ArithmeticError, match="two"):
-                consumer.wait()
-        assert len(seen) == 2
-    finally:
-        consumer.end()

@@ -80,14 +80,18 @@ def test_in_a_layer_whose_rest_does_not_come(home: Home) -> None:
 
 
 def test_in_a_layer_of_a_file(home: Home, tmp_path: Path) -> None:
-    """By a signal to oneself at the first sign of work on the layer, in the thread that reads."""
+    """By a signal to oneself at the first sign of work on a layer, in a thread that reads.
+
+    Once: layers are read side by side, and the third signal ends the process at once.
+    """
     path = tmp_path / "image.tar"
     path.write_bytes(tar(docker_20(IMAGE)))
     program = """
 import os, signal, sys
 from lamina.cli import progress
 from lamina.cli.run import run
-progress.Lines.advance = lambda *_: os.kill(os.getpid(), signal.SIGINT)
+signals = [signal.SIGINT]
+progress.Lines.advance = lambda *_: signals and os.kill(os.getpid(), signals.pop())
 sys.exit(run(sys.argv[1:]))
 """
     done = subprocess.run([sys.executable, "-c", program, "--store", str(home.path), "load", "-i", str(path)],

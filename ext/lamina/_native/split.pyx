@@ -10,6 +10,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyOb
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memmove
+from posix.time cimport CLOCK_THREAD_CPUTIME_ID, clock_gettime, timespec
 
 import numpy as np
 
@@ -25,6 +26,12 @@ cdef struct Pairs:
     int64_t* second
     size_t n
     size_t cap
+
+
+cdef double processor_seconds() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now)
+    return now.tv_sec + now.tv_nsec * 1e-9
 
 
 cdef int push(Pairs* pairs, int64_t first, int64_t second) except -1 nogil:
@@ -64,6 +71,8 @@ cdef class Splitter:
     cdef readonly object scanner
     cdef readonly Py_ssize_t headroom
     cdef readonly Py_ssize_t body
+    cdef readonly double scan_seconds          # processor time of the last feed: headers
+    cdef readonly double cut_seconds           # and cut points, with the gathering of segments
     cdef TarScanner scan
     cdef CutParams prm
     cdef bint opaque
@@ -135,6 +144,7 @@ cdef class Splitter:
         cdef uint8_t* pos = begin + self.carry_open    # first byte that no span has covered yet
         cdef uint8_t* start = begin                    # first byte of the content that is not cut yet
         cdef uint8_t* stop = fresh + count
+        cdef double started = processor_seconds()
         memcpy(begin, self.carry, self.carry_n)
         if self.seg_done:
             memmove(self.seg, self.seg + self.seg_done, self.seg_n - self.seg_done)
@@ -143,8 +153,10 @@ cdef class Splitter:
         if self.opaque:
             self.run_content += count
             pos = stop
+            self.scan_seconds = 0
         else:
             self.scan.scan(fresh, count)
+            self.scan_seconds = processor_seconds() - started
             self._walk(buf, &pos, &start)
             if last:
                 self.scan.end()
@@ -156,6 +168,7 @@ cdef class Splitter:
         self.carry_open = pos - start
         self.carry_n = stop - start
         memcpy(self.carry, start, self.carry_n)
+        self.cut_seconds = processor_seconds() - started - self.scan_seconds
         return 0
 
     cdef int _walk(self, uint8_t* buf, uint8_t** pos, uint8_t** start) except -1 nogil:

@@ -12,11 +12,16 @@ _I64 = npt.NDArray[np.int64]
 _U8 = npt.NDArray[np.uint8]
 
 class Splitter:
-    """Cuts one stream.  `body` is the most bytes of one `feed`; `opaque` takes the stream for one content."""
+    """Cuts one stream.  `body` is the most bytes of one `feed`; `opaque` takes the stream for one content.
+
+    `scan_seconds`, `cut_seconds`: processor time of the last `feed`, of the scanner and of all else.
+    """
 
     scanner: TarScanner
     headroom: int
     body: int
+    scan_seconds: float
+    cut_seconds: float
     def __init__(
         self, cutter: Cutter, body: int, *, opaque: bool = False, inline_limit: int = 512, entries: bool = True
     ) -> None: ...

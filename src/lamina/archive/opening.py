@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lamina.archive.members import DirectoryMembers, Place, TarMembers
-from lamina.archive.oci_layout import check_layout
+from lamina.archive.oci_layout import LAYOUT, check_layout
 from lamina.archive.region import Region
 from lamina.archive.source import ArchiveSource
 from lamina.archive.taking import fetch_from, take_members
@@ -49,6 +49,47 @@ def open_source(
     if fd is not None:
         return _open_fd(_File(os.dup(fd), where), intake)
     return _open_stream(_StreamReader(source, where), where, intake, _Nothing())
+
+
+def plain_size(path: Path) -> int | None:
+    """About how many bytes there are to be read, of a layout or a plain tar, which are read where they lie; None for
+    what is taken in as it is opened, and for what cannot be looked at."""
+    try:
+        if path.is_dir():
+            return sum(blob.stat().st_size for blob in path.glob("blobs/*/*"))
+        return None if not path.is_file() or sniff(_head(path)) else path.stat().st_size
+    except OSError:
+        return None
+
+
+def archives_in(path: Path) -> list[Path]:
+    """The files of a directory, in the order of their names, that look like image archives, and the layouts in it.
+
+    None for what is no directory, a layout itself, or cannot be read.
+    """
+    try:
+        if not path.is_dir() or (path / LAYOUT).exists():
+            return []
+        return [each for each in sorted(path.iterdir()) if not each.name.startswith(".") and _is_archive(each)]
+    except OSError:
+        return []
+
+
+def _is_archive(path: Path) -> bool:
+    if path.is_dir():
+        return (path / LAYOUT).is_file()
+    if not path.is_file():
+        return False
+    try:
+        head = _head(path)
+    except OSError:
+        return True  # to be opened, which says what is wrong with it
+    return bool(sniff(head)) or head[257:262] == b"ustar"
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb", buffering=0) as file:
+        return file.read(512)
 
 
 class _File:

@@ -34,6 +34,25 @@ def display(*, quiet: bool) -> Iterator[Progress]:
         yield Lines()
 
 
+class Relay:
+    """Passes on to the display that is shown at the moment."""
+
+    def __init__(self) -> None:
+        self.shown: Progress = Silent()
+
+    def start(self, key: str, label: str, total: int | None) -> None:
+        """An item begins."""
+        self.shown.start(key, label, total)
+
+    def advance(self, key: str, count: int) -> None:
+        """So many bytes more."""
+        self.shown.advance(key, count)
+
+    def done(self, key: str, status: str) -> None:
+        """The item ended."""
+        self.shown.done(key, status)
+
+
 class Lines:
     """One line for each finished item: status, label, bytes, seconds."""
 

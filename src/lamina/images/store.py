@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
 
@@ -22,7 +22,7 @@ from lamina.reference import Reference
 if TYPE_CHECKING:
     from lamina.archive.opening import Readable
     from lamina.content.progress import Progress
-    from lamina.images.load import LoadResult
+    from lamina.images.load import Batch, LoadResult
     from lamina.images.save import SaveResult
     from lamina.images.tree import TreeNode
     from lamina.images.usage import DiskUsage, VerifyResult
@@ -70,6 +70,14 @@ class ImageStore:
 
         return load(self.blobs, _path(source), platform=platform, verify=verify, compression=compression,
                     progress=progress)
+
+    def load_all(self, sources: Sequence[str | Path | Readable], *, platform: str | None = None, verify: bool = False,
+                 compression: str = "zstd:1", progress: Progress | None = None) -> Iterator[Batch]:
+        """Take in many archives and directories of archives, layers side by side; see `lamina.images.load.load_all`."""
+        from lamina.images.load import load_all
+
+        return load_all(self.blobs, [_path(source) for source in sources], platform=platform, verify=verify,
+                        compression=compression, progress=progress)
 
     def save(self, names: Sequence[str], output: str | Path | BinaryIO, *, format: str = "docker-archive",
              platform: str | None = None, progress: Progress | None = None) -> SaveResult:

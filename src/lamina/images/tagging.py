@@ -27,9 +27,14 @@ class Tagger:
     def name(self, descriptor: Descriptor, reference: Reference) -> Root | None:
         """Let a name lead to `descriptor`; what it led to before, if that was something else."""
         name = str(reference)
-        before = ref_of(self._store, name)
+        earlier = self._set.get(name)
+        before = ref_of(self._store, name) if earlier is None else _root_of(name, earlier)
         self._session.tag(descriptor, name)
         self._set[name] = descriptor
+        if earlier is not None and before is not None and earlier.digest != descriptor.digest:
+            if self._image_id(earlier) != self._image_id(descriptor):  # two archives of one session give the name
+                self.keep(earlier)
+            return before
         if before is None or before.digest == descriptor.digest:
             return None
         self._moved[name] = before
@@ -70,3 +75,6 @@ class Tagger:
         document = read_blob(self._session, descriptor)
         return parse_manifest(document, descriptor.media_type, descriptor.digest).config.digest
 
+
+def _root_of(name: str, descriptor: Descriptor) -> Root:
+    return Root(name, descriptor.digest, descriptor.media_type, descriptor.size, 0, None)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import queue
 import threading
+import time
 from collections.abc import Callable
 
 from lamina._native.tarscan import EntryColumns, TarScanner
 from lamina.content.inflate import InflatingReader, Kind
 from lamina.errors import LaminaError, LimitExceeded
+from lamina.store.stages import Stages
 
 PIECE = 256 << 10
 # What inflates further is a bomb: DEFLATE cannot exceed 1032 to 1, and a layer of zeros may be a gigabyte in any case.
@@ -26,8 +28,8 @@ class Inflater:
     `on_entries` is called in the thread that calls `wait`, so that only one thread writes to the store.
     """
 
-    def __init__(self, kind: Kind, on_entries: Callable[[EntryColumns], None]) -> None:
-        self._on_entries = on_entries
+    def __init__(self, kind: Kind, on_entries: Callable[[EntryColumns], None], stages: Stages) -> None:
+        self._on_entries, self._stages = on_entries, stages
         self._input: queue.SimpleQueue[memoryview | None] = queue.SimpleQueue()
         self._events: queue.Queue[EntryColumns | None] = queue.Queue(4)  # None: one buffer is done
         self._view = memoryview(b"")
@@ -122,9 +124,16 @@ class Inflater:
 
     def _inflate(self, reader: InflatingReader) -> None:
         piece = memoryview(bytearray(PIECE))
-        while (count := reader.readinto(piece)) and not self._stopped:
-            self._hash.update(piece[:count])
-            self.scanner.feed(piece[:count])
+        while not self._stopped:
+            cpu, wall = time.thread_time(), time.perf_counter()
+            count = reader.readinto(piece)
+            if not count:
+                break
+            self._stages.add("inflate", time.thread_time() - cpu, time.perf_counter() - wall, count)
+            with self._stages.timed("hash", count):
+                self._hash.update(piece[:count])
+            with self._stages.timed("scan", count):
+                self.scanner.feed(piece[:count])
             self.plain_size += count
             if self.plain_size > FREE + RATIO * self._seen:
                 raise LimitExceeded(f"a layer inflates to more than {RATIO} times its size", hint="it is kept as it came")

@@ -1,14 +1,15 @@
 """The way in: a stream's bytes become chunks in packs, a recipe and an entry table.
 
-One thread reads ahead, one hashes, this one scans, cuts, names and looks up (native, a few calls a buffer), workers
-compress and one writes (`sink`).  Memory: the buffers of the pool, the frames in flight, a block of recipe and entries;
-about 60 MB with two workers, whatever comes.
+Several streams may be on their way at once, each in a *lane*: a thread that reads ahead and the caller's, which scans,
+cuts, names and looks up (native, a few calls a buffer).  One thread hashes all streams side by side (`hashing`), workers
+compress and one writes (`sink`).  Memory: a lane's buffers, some 26 MB; the frames in flight; a block of recipe and
+entries a lane; about 110 MB with two lanes and two workers, whatever comes.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -26,11 +27,13 @@ from lamina.content.inflate import Kind, peek, sniff
 from lamina.digest import Digest
 from lamina.store import layout
 from lamina.store.entries import encode_blocks
+from lamina.store.hashing import HashHub
 from lamina.store.index import ChunkIndex
 from lamina.store.inflated import Inflater
 from lamina.store.recipe import Head, RecipeWriter
 from lamina.store.sink import PackSink
-from lamina.store.stream import BODY, LAG, BufferPool, Consumer, Filled
+from lamina.store.stages import Stages
+from lamina.store.stream import BODY, LAG, BufferPool, Filled
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
@@ -50,8 +53,16 @@ class Ingested:
     cut: bool  # a tar that ends in the middle of a file
 
 
+class Lane:
+    """What one stream at a time needs on its way: buffers, and frames of its own in the sink."""
+
+    def __init__(self, number: int, headroom: int) -> None:
+        self.number = number
+        self.pool = BufferPool(headroom)
+
+
 class Ingest:
-    """One session's pipeline.  One `take` at a time.
+    """One session's pipeline.  `take` may be called by several threads; each call occupies a lane.
 
     `relied` gathers the numbers of packs of others in which known chunks were found.
     """
@@ -59,60 +70,99 @@ class Ingest:
     def __init__(self, sink: PackSink, index: ChunkIndex, own: Callable[[int], bool]) -> None:
         self._sink, self.index, self._own = sink, index, own
         self.cutter = Cutter(MIN_CHUNK, AVG_CHUNK, MAX_CHUNK)
-        self._pool = BufferPool(Splitter(self.cutter, BODY).headroom)
+        self.hub = HashHub()
         self.relied: set[int] = set()
-        self._new = 0
+        self._lock = threading.Lock()
+        self._lanes: list[Lane] = []  # those that are free
+        self._made = 0
+        self._stopped = False
 
     def take(
-        self, reader: Reader, algorithms: Iterable[str], watch: Callable[[memoryview], None] | None = None
+        self,
+        reader: Reader,
+        algorithms: Iterable[str],
+        watch: Callable[[memoryview], None] | None = None,
+        stages: Stages | None = None,
     ) -> Ingested:
         """Read a stream to its end and store what is new of it."""
-        before = self._new
         first, reader = peek(reader)
-        with contextlib.closing(_Blob(self, sniff(first), {"sha256", *algorithms})) as blob:
-            for filled in self._pool.read(reader, watch):
-                blob.feed(filled)
-                self.index.flush()  # when packs sealed meanwhile have filled the delta: memory stays bounded
-            return blob.finish(lambda: self._new - before)
+        lane = self._enter()
+        try:
+            with contextlib.closing(_Blob(self, lane, sniff(first), {"sha256", *algorithms}, stages or Stages())) as blob:
+                for filled in lane.pool.read(reader, watch, blob.stages):
+                    if self._stopped:
+                        raise Interrupted("the session has ended")
+                    blob.feed(filled)
+                    self.index.flush()  # when packs sealed meanwhile have filled the delta: memory stays bounded
+                return blob.finish()
+        finally:
+            with self._lock:
+                self._lanes.append(lane)
+
+    def stop(self) -> None:
+        """Every `take` that is under way ends at its next buffer, with `Interrupted`."""
+        self._stopped = True
+
+    def close(self) -> None:
+        """Stop the hashing; no `take` may be under way."""
+        self.hub.close()
+
+    def _enter(self) -> Lane:
+        with self._lock:
+            if self._lanes:
+                return self._lanes.pop()
+            self._made += 1
+            return Lane(self._made - 1, Splitter(self.cutter, BODY).headroom)
 
     def meta(self, data: bytes) -> bytes:
         """Store a recipe block or entry block, unless it is known; its chunk id."""
         chunk_id = blake3(data).digest()
         ids = np.frombuffer(chunk_id, np.uint8).reshape(1, 32)
-        claim = self.index.claim(ids)
-        self._rely(claim.packs)
-        if len(claim.new):
-            self._sink.meta(data, ids[0])
+        with self._sink.lock:
+            claim = self.index.claim(ids)
+            self._rely(claim.packs)
+            if len(claim.new):
+                self._sink.meta(data, ids[0])
         return chunk_id
 
-    def store(self, kind: int, source: U8, offsets: I64, lengths: I64) -> U8:
-        """Name the chunks of one buffer and store the new ones; their ids."""
-        ids = hash_many(source, offsets, lengths)
-        claim = self.index.claim(ids)
-        self._rely(claim.packs)
-        if len(claim.new):
+    def store(self, kind: int, source: U8, offsets: I64, lengths: I64, lane: int, stages: Stages) -> tuple[U8, int]:
+        """Name the chunks of one buffer and store the new ones; their ids, and the bytes of the new ones."""
+        size = int(lengths.sum())
+        with stages.timed("id", size):
+            ids = hash_many(source, offsets, lengths)
+        with self._sink.lock:  # what another lane has placed is known from here on
+            with stages.timed("look-up", size):
+                claim = self.index.claim(ids)
+                self._rely(claim.packs)
+            if not len(claim.new):
+                return ids, 0
             rows = np.asarray(claim.new, np.int64)
-            self._sink.place(kind, source, offsets, lengths, rows, ids)
-            self._new += int(lengths[rows].sum())
-        return ids
+            new = int(lengths[rows].sum())
+            with stages.timed("lay", new):
+                self._sink.place(kind, source, offsets, lengths, rows, ids, lane)
+        return ids, new
 
     def _rely(self, packs: npt.NDArray[np.uint32]) -> None:
         # Not np.unique: it imports numpy.ma, 20 ms of every command's start.
         self.relied.update(number for number in set(packs.tolist()) if number != NONE and not self._own(number))
 
 
-class _Blob:
-    """One stream on its way in: a hasher in its own thread, for a compressed one an inflater in another."""
+class Interrupted(Exception):
+    """A session ended while a stream was on its way into it."""
 
-    def __init__(self, ingest: Ingest, kind: Kind, algorithms: set[str]) -> None:
-        self._ingest = ingest
-        self._hashes = {name: hashlib.new(name) for name in algorithms}
+
+class _Blob:
+    """One stream on its way in, for a compressed one with an inflater in a thread of its own."""
+
+    def __init__(self, ingest: Ingest, lane: Lane, kind: Kind, algorithms: set[str], stages: Stages) -> None:
+        self._ingest, self._lane, self.stages = ingest, lane, stages
         self._splitter = Splitter(ingest.cutter, BODY, opaque=bool(kind), entries=not kind)
         self._recipe = RecipeWriter(ingest.meta)
         self._head = Head(Digest("sha256:" + "0" * 64), "", 0)
         self._reach = 0  # where the last file's content should end
-        self._side = Inflater(kind, self._entries) if kind else None
-        self._hasher = Consumer("lamina-hash", self._hash)
+        self._new = 0
+        self._side = Inflater(kind, self._entries, stages) if kind else None
+        self._hasher = ingest.hub.stream(algorithms, stages)
 
     def feed(self, filled: Filled) -> None:
         """Take the next buffer; those before the last `LAG` are done with when this returns."""
@@ -121,13 +171,15 @@ class _Blob:
         if self._side is not None:
             self._side.give(view)
         self._head.size += filled.count
-        splitter, recipe, store = self._splitter, self._recipe, self._ingest.store
+        splitter, recipe = self._splitter, self._recipe
         contents, content_lengths, segments, segment_lengths = splitter.feed(filled.buffer, filled.count, filled.last)
+        self.stages.add("scan", splitter.scan_seconds, splitter.scan_seconds, filled.count)
+        self.stages.add("cut", splitter.cut_seconds, splitter.cut_seconds, filled.count)
         if len(contents):
-            recipe.content(store(layout.CONTENT, filled.buffer, contents, content_lengths), content_lengths)
+            recipe.content(self._store(layout.CONTENT, filled.buffer, contents, content_lengths), content_lengths)
         if len(segments):
             source = splitter.segment_bytes()
-            recipe.segment(store(layout.SEGMENT, source, segments, segment_lengths), segment_lengths)
+            recipe.segment(self._store(layout.SEGMENT, source, segments, segment_lengths), segment_lengths)
         if splitter.spans_ready:
             recipe.spans(*splitter.take_spans())
         if splitter.scanner.entries_due or filled.last:
@@ -138,13 +190,12 @@ class _Blob:
         if self._side is not None:
             self._side.wait(LAG)
 
-    def finish(self, new: Callable[[], int]) -> Ingested:
-        """All has been fed: the head, digests, and what `new` says when the last block is stored."""
-        self._hasher.wait()
+    def finish(self) -> Ingested:
+        """All has been fed: the head and the digests."""
         head, side = self._head, self._side
+        digests = self._hasher.digests()
         if side is not None:
             side.finish()
-        digests = {name: Digest.done(name, each) for name, each in self._hashes.items()}
         head.recipe = self._recipe.finish()
         scanner = self._splitter.scanner if side is None else side.scanner
         head.entries, head.file_bytes = scanner.entry_count, scanner.file_bytes
@@ -154,7 +205,7 @@ class _Blob:
         elif side.diff_id:
             head.diff_id, head.plain_size = side.diff_id, side.plain_size
         cut = head.plain_size >= 0 and self._reach > head.plain_size
-        return Ingested(head, digests, new(), None if side is None else side.problem, cut)
+        return Ingested(head, digests, self._new, None if side is None else side.problem, cut)
 
     def close(self) -> None:
         """Stop the threads."""
@@ -162,9 +213,10 @@ class _Blob:
         if self._side is not None:
             self._side.end()
 
-    def _hash(self, view: memoryview) -> None:
-        for each in self._hashes.values():
-            each.update(view)
+    def _store(self, kind: int, source: U8, offsets: I64, lengths: I64) -> U8:
+        ids, new = self._ingest.store(kind, source, offsets, lengths, self._lane.number, self.stages)
+        self._new += new
+        return ids
 
     def _entries(self, columns: EntryColumns) -> None:
         with np.errstate(over="ignore"):  # a hostile size: then it wraps to below, and the tar is taken as it is

@@ -19,7 +19,7 @@ CONTENT, SEGMENT, META, HEAD, DOCUMENT, JOURNAL = 1, 2, 3, 4, 5, 6
 FRAMES: Final = (CONTENT, SEGMENT, META)
 RAW, ZSTD = 0, 1
 
-FRAME_BYTES: Final = 256 << 10  # plain bytes of a frame: zstd 1 is as fast as at 64 KiB, and smaller (PEERS: 2.80 to 2.71)
+FRAME_BYTES: Final = 1 << 20  # plain bytes of a new frame; FORMAT.md, "Sizes of frames", has the table
 RECORD_LIMIT: Final = 16 << 20  # plain bytes of any record; a head is there at 450 GB of files of 512 B
 
 HEADER: Final = struct.Struct("<8sII16s32x")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -21,12 +22,14 @@ from lamina.store import documents, layout
 from lamina.store.codec import Compression
 from lamina.store.copying import copy_live
 from lamina.store.ingest import Ingest, Ingested
+from lamina.store.lanes import run_lanes
 from lamina.store.lease import Lease
 from lamina.store.marks import Marks
 from lamina.store.publish import Name, Publication, publish
 from lamina.store.recipe import Head
 from lamina.store.schema import BlobRow, ImageRow, PackRow, rank
 from lamina.store.sink import PackSink, SealedPack
+from lamina.store.stages import Stages
 from lamina.store.stats import LayerStats, SessionStats
 
 if TYPE_CHECKING:
@@ -34,6 +37,28 @@ if TYPE_CHECKING:
 
 DOCUMENT_LIMIT = 4 << 20
 DOCUMENTS_LIMIT = 64 << 20  # of one session, held until it commits
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A blob to bring in, and how its bytes are had."""
+
+    descriptor: Descriptor
+    open: Callable[[], Reader]
+
+
+@dataclass(frozen=True, slots=True)
+class Savepoint:
+    """What a session had been given at one moment, but for the bytes of blobs."""
+
+    blobs: dict[str, BlobRow]
+    texts: dict[str, bytes]
+    texts_size: int
+    made: set[str]
+    unclaimed: set[str]
+    edges: int
+    images: int
+    names: int
 
 
 def _is_document(descriptor: Descriptor) -> bool:
@@ -52,7 +77,7 @@ def _is_more(descriptor: Descriptor, row: BlobRow) -> bool:
 
 
 class Session:
-    """A `Target` and an `Intake` over the store.  Pushes may come from several threads; they take turns.
+    """A `Target` and an `Intake` over the store.  Pushes may come from several threads, and blobs run side by side.
 
     Leaving the context without `commit` undoes everything.
     """
@@ -77,10 +102,12 @@ class Session:
         self._sealed: dict[int, SealedPack] = {}
         self._own: set[int] = set()
         self._over = False
+        self._pushing: dict[str, threading.Event] = {}  # blobs on their way in, by digest
         self.lease = Lease.acquire(store.catalog, store.state_dir, "write")
         try:
             self.index = store.new_index()
-            self.sink = PackSink(store.backend, self.lease.id, compression, self._new_pack, self.index.add, self._on_sealed)
+            self.sink = PackSink(store.backend, self.lease.id, compression, self._new_pack, self.index.add, self._on_sealed,
+                                 stages=self.stats.stages)
         except BaseException:
             self.lease.release()
             raise
@@ -101,9 +128,10 @@ class Session:
     @property
     def ingest(self) -> Ingest:
         """The pipeline, made when the first blob comes: a tag needs none."""
-        if self._ingest is None:
-            self._ingest = Ingest(self.sink, self.index, self._own.__contains__)
-        return self._ingest
+        with self._lock:
+            if self._ingest is None:
+                self._ingest = Ingest(self.sink, self.index, self._own.__contains__)
+            return self._ingest
 
     # -- Source
 
@@ -161,12 +189,46 @@ class Session:
 
     def push(self, descriptor: Descriptor, reader: Reader) -> None:
         """Take in one blob or manifest."""
-        with self._lock:
-            if _is_document(descriptor):
+        if _is_document(descriptor):
+            with self._lock:
                 self._push_document(descriptor, reader)
-            else:
-                with self._proving():
-                    self._push_blob(descriptor, reader)
+        else:
+            with self._alone(descriptor.digest):
+                self._push_blob(descriptor, reader)
+
+    def bring(self, jobs: Sequence[Job]) -> None:
+        """Take in blobs that manifests are going to name, several at a time; each digest once.
+
+        A job that fails is left out: the push of that blob, which its manifest needs, meets the reason again.
+        """
+        run_lanes(jobs, self._bring_one, self._stop)
+
+    def _bring_one(self, job: Job) -> None:
+        reader = job.open()
+        try:
+            self.push(job.descriptor, reader)
+        finally:
+            reader.close()
+        with self._lock:
+            self._unclaimed.add(job.descriptor.digest)
+
+    def _stop(self) -> None:
+        if self._ingest is not None:
+            self._ingest.stop()
+
+    def savepoint(self) -> Savepoint:
+        """What manifests have been pushed so far; see `rollback`."""
+        return Savepoint(dict(self._blobs), dict(self._texts), self._texts_size, set(self._made), set(self._unclaimed),
+                         len(self._edges), len(self._images), len(self._names))
+
+    def rollback(self, to: Savepoint) -> None:
+        """Forget the manifests and names pushed since; blobs that nothing names any more go when the session commits."""
+        with self._lock:
+            blobs = {digest for digest, row in self._blobs.items() if row.kind != "document"}
+            self._unclaimed = to.unclaimed | (blobs - to.blobs.keys())
+            self._blobs = to.blobs | {digest: self._blobs[digest] for digest in blobs}
+            self._texts, self._texts_size, self._made = to.texts, to.texts_size, to.made
+            del self._edges[to.edges :], self._images[to.images :], self._names[to.names :]
 
     def tag(self, descriptor: Descriptor, reference: str) -> None:
         """Let a name lead to what has been pushed, or is there; `NotFound`."""
@@ -189,16 +251,17 @@ class Session:
             first, reader = peek(reader)
             kind = sniff(first)
             reader = InflatingReader(reader, kind, expect or "a layer as it came in") if kind else reader
-        with self._lock, self._proving():
+        with self._proving():
             algorithm = expect.algorithm if expect is not None else "sha256"
             label = expect or "layer"
             taken = self._take(reader, algorithm, label, reader.size)
             digest = taken.digests[algorithm]
             if expect is not None and digest != expect:
                 raise DigestMismatch(f"the content has the digest {digest}", expect, "get it again")
-            if digest not in self._blobs:  # else it may have been claimed already
-                self._unclaimed.add(digest)
-            self._keep(taken, digest, "layer", "")
+            with self._lock:
+                if digest not in self._blobs:  # else it may have been claimed already
+                    self._unclaimed.add(digest)
+                self._keep(taken, digest, "layer", "")
             return Taken(digest, taken.head.size, taken.cut)
 
     # -- names
@@ -269,6 +332,7 @@ class Session:
             self._over = True
             with contextlib.ExitStack() as stack:
                 stack.callback(self._close)
+                self._stop()
                 self.sink.close()
                 self._store.drop_unpublished((pack.number, pack.name.hex()) for pack in reversed(self._sealed.values()))
 
@@ -286,6 +350,8 @@ class Session:
             stack.callback(self.lease.release)
             stack.callback(self.index.close)
             stack.callback(self.sink.close)
+            if self._ingest is not None:
+                stack.callback(self._ingest.close)
 
     # -- inside
 
@@ -312,6 +378,23 @@ class Session:
         except BaseException:
             self._wasted = True
             raise
+
+    @contextlib.contextmanager
+    def _alone(self, digest: str) -> Iterator[None]:
+        """One push of a blob at a time."""
+        mine = threading.Event()
+        while True:
+            with self._lock:
+                other = self._pushing.setdefault(digest, mine)
+            if other is mine:
+                break
+            other.wait()
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._pushing[digest]
+            mine.set()
 
     def _drop_unclaimed(self) -> None:
         """Blobs of a stream that no manifest has named go before anything is published, and so do their frames.
@@ -384,22 +467,26 @@ class Session:
         )
 
     def _push_blob(self, descriptor: Descriptor, reader: Reader) -> None:
-        taken = self._take(reader, descriptor.digest.algorithm, descriptor.digest, descriptor.size)
-        digest = taken.digests[descriptor.digest.algorithm]
-        if taken.head.size != descriptor.size:
-            raise SizeMismatch(f"{taken.head.size} bytes instead of {descriptor.size}", descriptor.digest, "get it again")
-        if digest != descriptor.digest:
-            raise DigestMismatch(f"the content has the digest {digest}", descriptor.digest, "get it again")
-        kind = "layer" if oci.is_layer(descriptor.media_type) else "blob"
-        self._keep(taken, digest, kind, descriptor.media_type)
+        with self._proving():
+            taken = self._take(reader, descriptor.digest.algorithm, descriptor.digest, descriptor.size)
+            digest = taken.digests[descriptor.digest.algorithm]
+            if taken.head.size != descriptor.size:
+                raise SizeMismatch(f"{taken.head.size} bytes instead of {descriptor.size}", descriptor.digest, "get it again")
+            if digest != descriptor.digest:
+                raise DigestMismatch(f"the content has the digest {digest}", descriptor.digest, "get it again")
+            kind = "layer" if oci.is_layer(descriptor.media_type) else "blob"
+            with self._lock:
+                self._keep(taken, digest, kind, descriptor.media_type)
 
     def _take(self, reader: Reader, algorithm: str, label: str, size: int | None) -> Ingested:
         started = time.monotonic()
         self._progress.start(label, label, size)
-        taken = self.ingest.take(reader, [algorithm], self._watch(label, size))
+        stages = Stages(self.stats.stages)
+        taken = self.ingest.take(reader, [algorithm], self._watch(label, size), stages)
         seconds = time.monotonic() - started
         digest = taken.digests[algorithm]
-        self.stats.loaded(LayerStats(digest, taken.head.size, taken.new, taken.head.entries, seconds, "loaded"))
+        with self._lock:
+            self.stats.loaded(LayerStats(digest, taken.head.size, taken.new, taken.head.entries, seconds, "loaded", stages))
         self._progress.done(label, "loaded")
         return taken
 

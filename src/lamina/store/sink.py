@@ -25,12 +25,12 @@ from lamina.errors import LimitExceeded, StoreDamaged
 from lamina.storage import Backend, Writer
 from lamina.store import layout
 from lamina.store.codec import Compression
+from lamina.store.stages import Stages
 
 PACK_BYTES = 64 << 20
 PACK_CHUNKS = 1 << 18  # bounds the footer that is held until the pack is sealed: 44 bytes a chunk, 12 MiB
 WORKERS = max(1, min(os.cpu_count() or 1, 8))
-BATCH = 4  # records that go from thread to thread together: with one at a time, hand-overs took a sixth of an import
-FRAMES_IN_FLIGHT = 64  # 16 MiB: what the workers finish while a pack is synced; with 16 an import took a quarter longer
+FRAMES_IN_FLIGHT = 24  # 24 MiB: what the workers finish while a pack is synced
 
 ONE = Compression(1)  # of what is small and read often: recipes, heads, documents
 
@@ -96,16 +96,12 @@ class _Item:
     codec: int | None = None
 
 
-def _encode(batch: list[_Item]) -> list[Encoded]:
+def _encode(item: _Item, stages: Stages) -> Encoded:
     """In a worker: compress, and sum up what will be stored."""
-    out = []
-    for item in batch:
-        if item.codec is None:
-            codec, stored = item.compression.encode(memoryview(item.data))
-        else:
-            codec, stored = item.codec, item.data
-        out.append((codec, stored, layout.checksum(stored)))
-    return out
+    with stages.timed("compress", item.length):
+        codec, stored = (item.codec, item.data) if item.codec is not None else item.compression.encode(memoryview(item.data))
+    with stages.timed("checksum", len(stored)):
+        return codec, stored, layout.checksum(stored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +115,10 @@ class SealedPack:
 
 
 class PackSink:
-    """Takes frames and records, in order; not thread-safe (one caller at a time).
+    """Takes frames and records, in order, from any thread.
+
+    Chunks of each `lane` (a stream's thread) lie in frames of their own, so that neighbours in a stream stay neighbours.
+    Who looks up what is known and then places the rest holds `lock` meanwhile.
 
     `new_number(name)` gives the number of a new pack; `on_placed(pack, ids, first ordinal)` is called by the caller's thread
     as chunks get their places, `on_sealed` by the writer thread.
@@ -133,17 +132,21 @@ class PackSink:
         new_number: Callable[[bytes], int],
         on_placed: Callable[[int, npt.NDArray[np.uint8], int], None],
         on_sealed: Callable[[SealedPack], None],
+        *,
+        frame_bytes: int = layout.FRAME_BYTES,
+        stages: Stages | None = None,
     ) -> None:
+        self.lock = threading.RLock()
         self._backend, self._owner, self._compression = backend, owner, compression
+        self._frame_bytes, self._stages = frame_bytes, stages or Stages()
         self._new_number, self._on_placed, self._on_sealed = new_number, on_placed, on_sealed
         self._pack: OpenPack | None = None
-        self._frames: dict[int, OpenFrame] = {}
+        self._frames: dict[tuple[int, int], OpenFrame] = {}
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="lamina-compress")
         # Places for records in flight: buffers that have been made already, and None for those that have not.
         self._free: queue.SimpleQueue[npt.NDArray[np.uint8] | None] = queue.SimpleQueue()
         for _ in range(FRAMES_IN_FLIGHT):
             self._free.put(None)
-        self._batch: list[_Item] = []
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._failure: BaseException | None = None
         self._closed = False
@@ -162,14 +165,27 @@ class PackSink:
         lengths: npt.NDArray[np.int64],
         rows: npt.NDArray[np.int64],
         ids: npt.NDArray[np.uint8],
+        lane: int = 0,
     ) -> None:
         """Copy the chunks `rows` of `source` into frames of this kind.  They have their places when this returns.
 
-        Chunks of one kind lie together in the order in which they come, across blobs.
+        Chunks of one kind and lane lie together in the order in which they come, across blobs.
         """
+        with self.lock:
+            self._place((kind, lane), source, offsets, lengths, rows, ids)
+
+    def _place(
+        self,
+        key: tuple[int, int],
+        source: npt.NDArray[np.uint8],
+        offsets: npt.NDArray[np.int64],
+        lengths: npt.NDArray[np.int64],
+        rows: npt.NDArray[np.int64],
+        ids: npt.NDArray[np.uint8],
+    ) -> None:
         done = 0
         while done < len(rows):
-            frame = self._frame(kind)
+            frame = self._frame(key)
             until, frame.used, places = weave.fill(frame.buffer, frame.used, source, offsets, lengths, rows, done)
             if until > done:
                 taken = rows[done:until]
@@ -179,20 +195,22 @@ class PackSink:
             if done < len(rows):
                 if not frame.used:
                     raise StoreDamaged("a chunk is larger than a frame", frame.pack.name.hex(), "run lamina verify")
-                self._finish_frame(kind)
+                self._finish_frame(key)
 
     def meta(self, data: bytes, chunk_id: npt.NDArray[np.uint8]) -> None:
         """Store one meta chunk in a frame of its own."""
-        pack, slot, record = self._begin(reserve=0)
-        self._add_chunks(pack, record, chunk_id.reshape(1, 32), np.zeros(1, np.uint32), np.array([len(data)], np.uint32))
-        self._add(_Item(pack, record, layout.META, data, len(data), 1, slot))
+        with self.lock:
+            pack, slot, record = self._begin(reserve=0)
+            self._add_chunks(pack, record, chunk_id.reshape(1, 32), np.zeros(1, np.uint32), np.array([len(data)], np.uint32))
+            self._add(_Item(pack, record, layout.META, data, len(data), 1, slot))
 
     def record(self, kind: int, data: bytes, key: dict[str, Any]) -> tuple[int, int]:
         """Store a head, document or journal.  Returns (pack number, record number)."""
-        pack, slot, record = self._begin(reserve=0)
-        pack.keys[record] = key
-        self._add(_Item(pack, record, kind, data, len(data), 0, slot))
-        return pack.number, record
+        with self.lock:
+            pack, slot, record = self._begin(reserve=0)
+            pack.keys[record] = key
+            self._add(_Item(pack, record, kind, data, len(data), 0, slot))
+            return pack.number, record
 
     def verbatim(
         self,
@@ -203,25 +221,28 @@ class PackSink:
         places: npt.NDArray[Any],
     ) -> None:
         """Store a frame as it lies in another pack; `places` are the rows of its chunks there."""
-        pack, slot, record = self._begin()
-        self._add_chunks(pack, record, ids, places["offset"], places["length"])
-        self._add(_Item(pack, record, kind, encoded[1], plain, len(ids), slot, codec=encoded[0]))
+        with self.lock:
+            pack, slot, record = self._begin()
+            self._add_chunks(pack, record, ids, places["offset"], places["length"])
+            self._add(_Item(pack, record, kind, encoded[1], plain, len(ids), slot, codec=encoded[0]))
 
     def verbatim_record(self, kind: int, encoded: tuple[int, bytes], plain: int, key: dict[str, Any]) -> tuple[int, int]:
         """Store a head or document as it lies in another pack.  Returns (pack number, record number)."""
-        pack, slot, record = self._begin(reserve=0)
-        pack.keys[record] = key
-        self._add(_Item(pack, record, kind, encoded[1], plain, 0, slot, codec=encoded[0]))
-        return pack.number, record
+        with self.lock:
+            pack, slot, record = self._begin(reserve=0)
+            pack.keys[record] = key
+            self._add(_Item(pack, record, kind, encoded[1], plain, 0, slot, codec=encoded[0]))
+            return pack.number, record
 
     def seal(self) -> None:
         """Finish the pack that is open, and wait until everything is on disk."""
-        self._check()
-        self._rotate()
-        reached = threading.Event()
-        self._work.put(reached.set)
-        reached.wait()
-        self._check()
+        with self.lock:
+            self._check()
+            self._rotate()
+            reached = threading.Event()
+            self._work.put(reached.set)
+            reached.wait()
+            self._check()
 
     def close(self) -> None:
         """Stop the threads.  Packs that are not sealed are dropped."""
@@ -264,25 +285,23 @@ class PackSink:
     def _begin(self, reserve: int = PACK_BYTES) -> tuple[OpenPack, npt.NDArray[np.uint8] | None, int]:
         """The pack to write to, a place in flight (waited for), and the number of a new record."""
         pack = self._current(reserve)  # may finish the open frames of a pack that is full
-        if self._free.empty():
-            self._flush()  # what waits to be a batch holds places, too
         slot = self._free.get()
         return pack, slot, pack.next_record()
 
-    def _frame(self, kind: int) -> OpenFrame:
-        frame = self._frames.get(kind)
+    def _frame(self, key: tuple[int, int]) -> OpenFrame:
+        frame = self._frames.get(key)
         if frame is None:
             pack, buffer, record = self._begin()
             if buffer is None:
-                buffer = np.empty(layout.FRAME_BYTES, np.uint8)
-            frame = self._frames[kind] = OpenFrame(pack, record, buffer)
+                buffer = np.empty(self._frame_bytes, np.uint8)
+            frame = self._frames[key] = OpenFrame(pack, record, buffer)
         return frame
 
-    def _finish_frame(self, kind: int) -> None:
-        frame = self._frames.pop(kind)
+    def _finish_frame(self, key: tuple[int, int]) -> None:
+        frame = self._frames.pop(key)
         plain = memoryview(frame.buffer)[: frame.used]
         self._add(
-            _Item(frame.pack, frame.record, kind, plain, frame.used, frame.rows, frame.buffer, compression=self._compression)
+            _Item(frame.pack, frame.record, key[0], plain, frame.used, frame.rows, frame.buffer, compression=self._compression)
         )
 
     def _add_chunks(
@@ -301,24 +320,16 @@ class PackSink:
         pack.chunks += len(ids)
 
     def _add(self, item: _Item) -> None:
-        """One record more.  Records go to the workers and to the writer by the batch: handing one over costs some 0.1 ms."""
+        """One record more, to a worker and then to the writer."""
         if item.length > layout.RECORD_LIMIT:  # no reader would take the pack
             raise LimitExceeded(f"a record of {item.length} bytes, more than {layout.RECORD_LIMIT}", item.pack.name.hex())
         item.pack.given_plain += item.length
-        self._batch.append(item)
-        if len(self._batch) >= BATCH:
-            self._flush()
-
-    def _flush(self) -> None:
-        batch, self._batch = self._batch, []
-        if batch:
-            encoded = self._pool.submit(_encode, batch)
-            self._work.put(lambda: self._append(batch, encoded))
+        encoded = self._pool.submit(_encode, item, self._stages)
+        self._work.put(lambda: self._append(item, encoded))
 
     def _rotate(self) -> None:
-        for kind in list(self._frames):
-            self._finish_frame(kind)
-        self._flush()
+        for key in list(self._frames):
+            self._finish_frame(key)
         pack, self._pack = self._pack, None
         if pack is not None:
             self._work.put(lambda: self._finish(pack))
@@ -333,21 +344,21 @@ class PackSink:
             except BaseException as error:  # handed to the caller by the next _check
                 self._failure = self._failure or error
 
-    def _append(self, batch: list[_Item], encoded: Future[list[Encoded]]) -> None:
+    def _append(self, item: _Item, encoded: Future[Encoded]) -> None:
         try:
-            for item, (codec, stored, check) in zip(batch, encoded.result(), strict=True):
-                if self._failure is not None:
-                    return
-                pack = item.pack
+            codec, stored, check = encoded.result()
+            if self._failure is not None:
+                return
+            pack = item.pack
+            with self._stages.timed("write", len(stored)):
                 pack.writer.write(layout.record_header(item.kind, codec, len(stored), item.length, item.rows, check))
                 at = pack.size + layout.RECORD_HEADER.size
                 pack.writer.write(stored)
-                pack.written[item.record] = (at, len(stored), item.length, item.rows, item.kind, codec, 0, check)
-                pack.size = at + len(stored)
-                pack.written_plain += item.length
+            pack.written[item.record] = (at, len(stored), item.length, item.rows, item.kind, codec, 0, check)
+            pack.size = at + len(stored)
+            pack.written_plain += item.length
         finally:
-            for item in batch:
-                self._free.put(item.slot)
+            self._free.put(item.slot)
 
     def _finish(self, pack: OpenPack) -> None:
         if self._failure is not None:
@@ -358,9 +369,10 @@ class PackSink:
         records = np.array([pack.written[record] for record in range(pack.records)], layout.RECORD)
         keys = layout.encode_keys([pack.keys[record] for record in sorted(pack.keys)])
         parts = [zeros, *layout.footer(pack.name, pack.size + len(zeros), records, ids, places, keys)]
-        for part in parts:
-            pack.writer.write(part)
-        pack.writer.seal()
+        with self._stages.timed("sync", sum(len(part) for part in parts)):
+            for part in parts:
+                pack.writer.write(part)
+            pack.writer.seal()
         self._open.remove(pack)
         size = pack.size + sum(len(part) for part in parts)
         self.stored += size

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from lamina.store.stages import Stages
+
 
 @dataclass(slots=True)
 class LayerStats:
@@ -16,6 +18,7 @@ class LayerStats:
     entries: int
     seconds: float
     status: str  # "loaded" or "exists"
+    stages: Stages = field(default_factory=Stages)  # up to where chunks are laid into frames
 
 
 @dataclass(slots=True)
@@ -27,6 +30,7 @@ class SessionStats:
     new: int = 0
     stored: int = 0
     layers: list[LayerStats] = field(default_factory=list)
+    stages: Stages = field(default_factory=Stages)
     started: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lamina.content import Reader
+from lamina.store.stages import Stages
 
-BODY = 4 << 20  # bytes a buffer; 1 to 8 MiB measure the same, and these few stay near the caches
+BODY = (1 << 20) << 2
 BUFFERS = 5
 PATIENCE = 0.5  # seconds that an interrupted session waits for a reader that does not return
 LAG = 1  # buffers that consumers in other threads may still be working on while the next one is handed out
@@ -40,7 +42,9 @@ class BufferPool:
         self.headroom = headroom
         self._free = [np.empty(headroom + BODY, np.uint8) for _ in range(BUFFERS)]
 
-    def read(self, reader: Reader, watch: Callable[[memoryview], None] | None = None) -> Iterator[Filled]:
+    def read(
+        self, reader: Reader, watch: Callable[[memoryview], None] | None = None, stages: Stages | None = None
+    ) -> Iterator[Filled]:
         """The reader's bytes, buffer by buffer, read ahead by a thread.
 
         When a buffer is asked for, the one `LAG` before the last is filled again: consumers in other threads are to be done
@@ -58,7 +62,10 @@ class BufferPool:
         def run() -> None:
             try:
                 while (buffer := free.get()) is not None and not stopped.is_set():
+                    cpu, wall = time.thread_time(), time.perf_counter()
                     filled = self._fill(reader, buffer, stopped)
+                    if stages is not None:
+                        stages.add("read", time.thread_time() - cpu, time.perf_counter() - wall, filled.count)
                     if watch is not None:
                         watch(filled.view)
                     full.put(filled)
@@ -97,49 +104,3 @@ class BufferPool:
                 return Filled(buffer, self.headroom, at - self.headroom, True)
             at += count
         return Filled(buffer, self.headroom, BODY, False)
-
-
-class Consumer:
-    """A thread that is given buffers in order.
-
-    What `work` raises is raised by the next `give`, `wait` or `end`.
-    """
-
-    def __init__(self, name: str, work: Callable[[memoryview], object]) -> None:
-        self._work = work
-        self._queue: queue.SimpleQueue[memoryview | None] = queue.SimpleQueue()
-        self._idle: queue.SimpleQueue[None] = queue.SimpleQueue()  # a semaphore of threading's is made of three locks
-        self._given = 0
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
-
-    def give(self, view: memoryview) -> None:
-        """Work on this buffer next."""
-        self._given += 1
-        self._queue.put(view)
-
-    def wait(self, behind: int = 0) -> None:
-        """Until all that was given is done, but for the last `behind`."""
-        while self._given > behind:
-            self._idle.get()
-            self._given -= 1
-        if self._failure is not None:
-            raise self._failure
-
-    def end(self) -> None:
-        """Stop the thread; again is harmless."""
-        if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join()
-
-    def _run(self) -> None:
-        while (view := self._queue.get()) is not None:
-            try:
-                if self._failure is None:
-                    self._work(view)
-            except BaseException as error:  # raised again by wait
-                self._failure = error
-            finally:
-                del view
-                self._idle.put(None)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from lamina.cli.files import source
-from lamina.cli.progress import display
+from lamina.cli.progress import Relay, display
 from lamina.cli.say import error, note, plain, warning
 from lamina.cli.settings import with_store
 from lamina.cli.units import human_size, rate
-from lamina.errors import LaminaError, StoreError, UsageError
+from lamina.errors import LaminaError
 
 if TYPE_CHECKING:
     from lamina.images import ImageStore
     from lamina.images.load import Incomplete, LoadResult
+    from lamina.store.stats import SessionStats
 
 
 @dataclass(slots=True)
@@ -29,8 +31,7 @@ class Totals:
     known: int = 0
     seconds: float = 0.0
 
-    def add(self, result: LoadResult) -> None:
-        stats = result.stats
+    def add(self, stats: SessionStats) -> None:
         self.read += stats.read
         self.new += stats.new
         self.stored += stats.stored
@@ -63,25 +64,28 @@ def missing(one: Incomplete) -> str:
 
 
 def load_all(store: ImageStore, names: tuple[str, ...], *, quiet: bool, platform: str | None, verify: bool,
-             compression: str) -> tuple[Totals, list[str]]:
-    """Load one file after another, each with its own progress; the totals, and the names of those that failed."""
-    totals, failed = Totals(), []
-    for name in names:
-        try:
-            with display(quiet=quiet) as progress:
-                result = store.load(source(name), platform=platform, verify=verify, compression=compression,
-                                    progress=progress)
-        except (UsageError, StoreError):
-            raise  # the call or the store itself: the next file would fare no better
-        except (LaminaError, OSError) as problem:
-            if len(names) == 1:
-                raise
-            error(problem)
-            failed.append(name)
-        else:
-            show(result)
-            totals.add(result)
-    return totals, failed
+             compression: str) -> tuple[Totals, list[str], int]:
+    """Load all files, several at a time; the totals, the names of those that failed, and how many there were."""
+    totals, count = Totals(), 0
+    failed: list[str] = []
+    relay = Relay()
+    batches = store.load_all([source(name) for name in names], platform=platform, verify=verify, compression=compression,
+                             progress=relay)
+    while True:
+        with display(quiet=quiet) as relay.shown:  # gone before results are printed
+            batch = next(batches, None)
+        if batch is None:
+            return totals, failed, count
+        totals.add(batch.stats)
+        for place, outcome in batch.outcomes:
+            count += 1
+            if not isinstance(outcome, LaminaError | OSError):
+                show(outcome)
+            elif len(names) == 1 and len(batch.outcomes) == 1:
+                raise outcome
+            else:
+                error(outcome)
+                failed.append(str(place) if isinstance(place, Path) else "-")
 
 
 @click.command("load")
@@ -96,9 +100,9 @@ def command(store: ImageStore, files: tuple[str, ...], first: str, quiet: bool, 
             compression: str) -> None:
     """Load images from archives, layouts or standard input."""
     names = ((first,) if first else ()) + files or ("-",)
-    totals, failed = load_all(store, names, quiet=quiet, platform=platform, verify=verify, compression=compression)
+    totals, failed, count = load_all(store, names, quiet=quiet, platform=platform, verify=verify, compression=compression)
     if not quiet:
         note(totals.line())
     if failed:
-        error(f"{len(failed)} of {len(names)} could not be loaded: {', '.join(failed)}")
+        error(f"{len(failed)} of {count} could not be loaded: {', '.join(failed)}")
         raise click.exceptions.Exit(1)
