@@ -93,12 +93,68 @@ b3_transpose8(__m256i m[8], const uint8_t *const *q, size_t off)
                               _mm256_set_epi8(12, 15, 14, 13, 8, 11, 10, 9, 4, 7, 6, 5, 0, 3, 2, 1, 12, 15,  \
                                               14, 13, 8, 11, 10, 9, 4, 7, 6, 5, 0, 3, 2, 1))
 #include "blake3_lanes.h"
+
+/* Rows of 4x4 words: the words of lanes 4g+k, for every 128-bit group g, at r[k..k+3] become those of lane 4g+k in one. */
+static inline __attribute__((target("avx512f"), always_inline)) void b3_transpose4x4(__m512i r[4])
+{
+    __m512i lo01 = _mm512_unpacklo_epi32(r[0], r[1]), hi01 = _mm512_unpackhi_epi32(r[0], r[1]);
+    __m512i lo23 = _mm512_unpacklo_epi32(r[2], r[3]), hi23 = _mm512_unpackhi_epi32(r[2], r[3]);
+    r[0] = _mm512_unpacklo_epi64(lo01, lo23), r[1] = _mm512_unpackhi_epi64(lo01, lo23);
+    r[2] = _mm512_unpacklo_epi64(hi01, hi23), r[3] = _mm512_unpackhi_epi64(hi01, hi23);
+}
+
+/* m[0..15] = columns of the 16x16 words at q[0..15] + off: within groups of 4x4 words first, then the groups. */
+static inline __attribute__((target("avx512f"), always_inline)) void
+b3_transpose16(__m512i m[16], const uint8_t *const *q, size_t off)
+{
+    __m512i r[16];
+    for (int l = 0; l < 16; l++) r[l] = _mm512_loadu_si512(q[l] + off);
+    for (int l = 0; l < 16; l += 4) b3_transpose4x4(r + l);
+    for (int i = 0; i < 4; i++) { /* groups g of r[i], r[4+i], r[8+i], r[12+i] hold words 4g+i of lanes 0..3, 4..7, ... */
+        __m512i lo01 = _mm512_shuffle_i32x4(r[i], r[4 + i], 0x44), hi01 = _mm512_shuffle_i32x4(r[i], r[4 + i], 0xEE);
+        __m512i lo23 = _mm512_shuffle_i32x4(r[8 + i], r[12 + i], 0x44);
+        __m512i hi23 = _mm512_shuffle_i32x4(r[8 + i], r[12 + i], 0xEE);
+        m[i] = _mm512_shuffle_i32x4(lo01, lo23, 0x88), m[4 + i] = _mm512_shuffle_i32x4(lo01, lo23, 0xDD);
+        m[8 + i] = _mm512_shuffle_i32x4(hi01, hi23, 0x88), m[12 + i] = _mm512_shuffle_i32x4(hi01, hi23, 0xDD);
+    }
+}
+
+/* ids[lane] = words of eight rows. */
+static inline __attribute__((target("avx512f"), always_inline)) void b3_split16(uint32_t ids[16][8], const __m512i *h)
+{
+    const __m512i even = _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0), odd = _mm512_set_epi64(15, 14, 7, 6, 13, 12, 5, 4);
+    __m512i a[4], b[4];
+    for (int i = 0; i < 4; i++) a[i] = h[i], b[i] = h[4 + i];
+    b3_transpose4x4(a);
+    b3_transpose4x4(b);
+    for (int k = 0; k < 4; k++) { /* groups of a, b: words 0..3, 4..7 of lanes k, 4+k, 8+k, 12+k */
+        __m512i near = _mm512_permutex2var_epi64(a[k], even, b[k]), far = _mm512_permutex2var_epi64(a[k], odd, b[k]);
+        _mm256_storeu_si256((__m256i *)ids[k], _mm512_castsi512_si256(near));
+        _mm256_storeu_si256((__m256i *)ids[4 + k], _mm512_extracti64x4_epi64(near, 1));
+        _mm256_storeu_si256((__m256i *)ids[8 + k], _mm512_castsi512_si256(far));
+        _mm256_storeu_si256((__m256i *)ids[12 + k], _mm512_extracti64x4_epi64(far, 1));
+    }
+}
+
+#define B3_LANES 16
+#define B3_NAME(x) b3_avx512_##x
+#define B3_TARGET __attribute__((target("avx512f")))
+#define B3_LOAD(m, q, off) b3_transpose16((__m512i *)m, q, off);
+#define B3_SPLIT(ids, h) b3_split16(ids, (const __m512i *)h);
+#define B3_ROT(x, n) (VEC) _mm512_ror_epi32((__m512i)(x), n)
+#define B3_ROT16(x) B3_ROT(x, 16)
+#define B3_ROT8(x) B3_ROT(x, 8)
+#include "blake3_lanes.h"
 #endif
 
 /* Do all jobs; `enabled` holds the CPU_* bits that may be used. */
 static void blake3_run(const blake3_job *jobs, size_t n, unsigned int enabled)
 {
 #if defined(__x86_64__)
+    if (enabled & CPU_AVX512F) {
+        b3_avx512_run(jobs, n);
+        return;
+    }
     if (enabled & CPU_AVX2) {
         b3_avx2_run(jobs, n);
         return;

@@ -27,7 +27,11 @@ typedef struct {
 } B3_NAME(lanes);
 #define LANES B3_NAME(lanes)
 
+#ifdef B3_ROT
+#define ROT B3_ROT
+#else
 #define ROT(x, n) ((x) >> (n) | (x) << (32 - (n)))
+#endif
 #define ROT12(x) ROT(x, 12)
 #define ROT7(x) ROT(x, 7)
 #define FOUR _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++)
@@ -42,7 +46,7 @@ typedef struct {
     {                                                                                                        \
         v[c(i)] += v[d(i)];                                                                                  \
         v[b(i)] ^= v[c(i)];                                                                                  \
-        if (c(i) == 11) PIN(v[11]);                                                                          \
+        if (B3_LANES < 16 && c(i) == 11) PIN(v[11]);                                                                          \
     }                                                                                                        \
     FOUR v[b(i)] = ROT_B(v[b(i)]);
 #define A(i) (i)
@@ -144,7 +148,7 @@ static B3_TARGET void B3_NAME(run)(const blake3_job *jobs, size_t n)
     for (int i = 0; i < 8; i++) s.h[i].v = (VEC){0} + B3_IV[i];
     while (live) {
         uint32_t run = UINT32_MAX;
-        uint32_t ids[B3_LANES][8] __attribute__((aligned(32)));
+        uint32_t ids[B3_LANES][8] __attribute__((aligned(64)));
         for (int l = 0; l < B3_LANES; l++) run = s.left.w[l] < run ? s.left.w[l] : run;
         if (live < B3_LANES) B3_NAME(lend)(&s);
         B3_NAME(advance)(&s, run);
@@ -186,5 +190,6 @@ static B3_TARGET void B3_NAME(run)(const blake3_job *jobs, size_t n)
 #undef B3_TARGET
 #undef B3_LOAD
 #undef B3_SPLIT
+#undef B3_ROT
 #undef B3_ROT16
 #undef B3_ROT8

@@ -20,7 +20,7 @@ FEATURES = {
 
 # The paths each kernel has beside "portable", best first. A kernel tests `enabled()` in this order.
 KERNELS = {
-    "blake3": ("avx2", "sse4.1"),
+    "blake3": ("avx512f", "avx2", "sse4.1"),
     "cdc": (),
     "sha256": ("sha_ni", "avx512f", "avx2"),
 }
