@@ -1,10 +1,11 @@
 /* The lane engine, a template: every lane of a vector hashes a job of its own, block by block, and takes the
  * next job when it is done. Thus chunks, short inputs and parents of any mixture keep all lanes busy.
  *
- * The includer defines B3_LANES (4 or 8), B3_NAME(x), B3_TARGET, and
+ * The includer defines B3_LANES (4, 8 or 16), B3_NAME(x), B3_TARGET, and
  * B3_LOAD(m, q, off): m[16] = the block at q[lane] + off of every lane, one vector a word;
  * B3_SPLIT(ids, h): ids[lane] = the 32 bytes that eight rows of words hold for each lane;
- * B3_ROT16(x), B3_ROT8(x): rotate right, for which byte shuffles are cheaper than two shifts.
+ * B3_ROT16(x), B3_ROT8(x): rotate right (column i of four), for which byte shuffles are cheaper than two shifts;
+ * B3_ROT(x, n), where there is an instruction for it.
  */
 
 typedef uint32_t B3_NAME(vec) __attribute__((vector_size(4 * B3_LANES)));
@@ -37,7 +38,7 @@ typedef struct {
 #define FOUR _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++)
 /* Half a G on four columns or diagonals side by side. Sixteen words of state and a temporary are one more than
  * AVX2 has registers; left to itself the compiler spills what the next step waits for. So v[11], which has the
- * most time, is sent to memory by hand: 15 % faster. */
+ * most time, is sent to memory by hand: 15 % faster. (Sixteen lanes come with 32 registers.) */
 #define PIN(x) __asm__("" : "+m"(x))
 #define HALF(a, b, c, d, x, ROT_D, ROT_B)                                                                    \
     FOUR v[a(i)] = v[a(i)] + m[s[x + 2 * i]] + v[b(i)];                                                      \

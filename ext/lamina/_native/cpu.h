@@ -13,6 +13,7 @@ enum {
     CPU_AVX512VL = 1 << 3,
     CPU_SHA_NI = 1 << 4,
     CPU_NEON = 1 << 5,
+    CPU_AVX512BW = 1 << 6,
 };
 
 static unsigned int cpu_detect(void)
@@ -25,6 +26,7 @@ static unsigned int cpu_detect(void)
     if (__builtin_cpu_supports("avx2")) found |= CPU_AVX2;
     if (__builtin_cpu_supports("avx512f")) found |= CPU_AVX512F;
     if (__builtin_cpu_supports("avx512vl")) found |= CPU_AVX512VL;
+    if (__builtin_cpu_supports("avx512bw")) found |= CPU_AVX512BW;
     /* SHA lives in the SSE registers; GCC before 14 has no name for it: leaf 7, EBX bit 29. */
     if ((found & CPU_SSE41) && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> 29 & 1)) found |= CPU_SHA_NI;
 #elif defined(__aarch64__)

@@ -6,6 +6,7 @@ cdef extern from "cpu.h" nogil:
         CPU_AVX2
         CPU_AVX512F
         CPU_AVX512VL
+        CPU_AVX512BW
         CPU_SHA_NI
         CPU_NEON
 

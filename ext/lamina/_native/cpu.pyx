@@ -14,13 +14,14 @@ FEATURES = {
     "avx2": CPU_AVX2,
     "avx512f": CPU_AVX512F,
     "avx512vl": CPU_AVX512VL,
+    "avx512bw": CPU_AVX512BW,
     "sha_ni": CPU_SHA_NI,
     "neon": CPU_NEON,
 }
 
 # The paths each kernel has beside "portable", best first. A kernel tests `enabled()` in this order.
 KERNELS = {
-    "blake3": ("avx512f", "avx2", "sse4.1"),
+    "blake3": ("avx512bw", "avx2", "sse4.1"),
     "cdc": (),
     "sha256": ("sha_ni", "avx512f", "avx2"),
 }
