@@ -1,6 +1,7 @@
 """The cutter against ten lines of Python; its golden cuts; its promises about sizes."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lamina._native import cdc
 from lamina._native.cdc import MAX_SIZE, Cutter, mask
 
 GEAR = [int.from_bytes(hashlib.sha256(b"lamina gear 1" + bytes([i])).digest()[:8], "little") for i in range(256)]
@@ -36,6 +38,28 @@ def reference(data: bytes, small: int, average: int, large: int) -> list[int]:
                 break
         cuts.append(end)
         at += end
+    return cuts
+
+
+def hashes(data: bytes) -> npt.NDArray[np.uint64]:
+    """The hash after every length, by the sum of its definition; what is before the data counts as nothing."""
+    terms = np.array(GEAR, np.uint64)[np.frombuffer(data, np.uint8)]
+    found = np.zeros(len(data) + 1, np.uint64)
+    for k in range(64):
+        found[k + 1 :] += terms[: len(data) - k] << np.uint64(k)
+    return found
+
+
+def cuts_by_sum(data: bytes, small: int, average: int, large: int) -> list[int]:
+    """As `reference`, for megabytes."""
+    values, bits, cuts, at = hashes(data), average.bit_length() - 1, list[int](), 0
+    while (left := len(data) - at) > 0:
+        end = min(left, large)
+        lengths = np.arange(small, end)
+        masks = np.where(lengths < average, np.uint64(mask(bits + 2)), np.uint64(mask(bits - 2)))
+        hits = lengths[values[at + small : at + end] & masks == 0] if left > small else lengths[:0]
+        cuts.append(int(hits[0]) if hits.size else end)
+        at += cuts[-1]
     return cuts
 
 
@@ -97,6 +121,40 @@ def test_a_cut_at_every_distance() -> None:
     window = noise[hit - 64 : hit]
     for place in range(450):
         check(bytes(place) + window + bytes(600 - place))
+
+
+def test_megabytes_of_every_kind() -> None:
+    """Random, periodic and constant bytes, few values, and a program: where several places are scanned at once."""
+    rng = np.random.default_rng(7)
+    data = rng.bytes(500_000) + generated(4099) * 30 + bytes(100_000) + bytes(range(256)) * 200
+    data += rng.integers(0, 3, 100_000, dtype=np.uint8).tobytes() + Path(cdc.__file__).read_bytes()[:400_000]
+    for sizes in [(64, 4096, 65_536), (1000, 8192, 12_345), (16_384, 65_536, 262_144)]:
+        assert Cutter(*sizes).cut(data).tolist() == cuts_by_sum(data, *sizes)
+
+
+@pytest.fixture(scope="module")
+def sparse() -> bytes:
+    """A window that cuts under 16 bits, and so in the default sizes from the average on."""
+    noise = generated(1 << 18)
+    hit = int(np.flatnonzero(hashes(noise)[64:] & np.uint64(mask(16)) == 0)[0])
+    return noise[hit : hit + 64]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 9000), min_size=1, max_size=4), st.sampled_from([(64, 64), (64, 16384), (777, 16384)]))
+def test_the_first_of_several_hits_is_the_cut(sparse: bytes, places: list[int], sizes: tuple[int, int]) -> None:
+    """Among hits in the same or neighbouring stretches, in whatever order the scan comes upon them."""
+    data = bytearray(b"\x01" * 9500)
+    for place in places:
+        data[place : place + 64] = sparse
+    limits = (*sizes, 65_536)
+    assert Cutter(*limits).cut(bytes(data)).tolist() == cuts_by_sum(bytes(data), *limits)
+
+
+def test_a_cut_at_every_length_around_the_stretches(sparse: bytes) -> None:
+    for place in [*range(130), *(1024 * k + more for k in range(1, 9) for more in range(-66, 3))]:
+        data = b"\x01" * place + sparse + b"\x01" * (9000 - place)
+        assert Cutter(64, 16384, 16384).cut(data)[0] == place + 64
 
 
 @pytest.mark.parametrize("sizes", [(64, 64, 64), (64, 64, 1000), (65, 128, 129), (100, 256, 256), (256, 256, 8192)], ids=str)
