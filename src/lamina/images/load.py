@@ -26,6 +26,7 @@ from lamina.store.stats import SessionStats
 
 if TYPE_CHECKING:
     from lamina.content.progress import Progress
+    from lamina.store.tuning import Tuning
 
 Place = Path | Readable
 
@@ -168,6 +169,7 @@ def load_all(
     verify: bool = False,
     compression: str = "zstd:1",
     progress: Progress | None = None,
+    tuning: Tuning | None = None,
 ) -> Iterator[Batch]:
     """Take in many archives, some at a time: layers side by side, each distinct one read once, one commit a batch.
 
@@ -176,7 +178,7 @@ def load_all(
     Each archive is taken whole or not at all, and one that cannot be taken does not keep the others.  `UsageError` and
     `StoreError`: the next one would fare no better.
     """
-    options = _Options(Platform.parse(platform) if platform else None, verify, compression, progress)
+    options = _Options(Platform.parse(platform) if platform else None, verify, compression, progress, tuning)
     for batch in _batches([place for source in sources for place in _expanded(source)]):
         yield _load_batch(store, batch, options)
 
@@ -187,6 +189,7 @@ class _Options:
     verify: bool
     compression: str
     progress: Progress | None
+    tuning: Tuning | None = None
 
 
 def _expanded(source: Place) -> list[Place]:
@@ -219,7 +222,8 @@ def _load_batch(store: BlobStore, sources: Sequence[Place], options: _Options) -
     loads: dict[int, _Load] = {}
     with ExitStack() as stack:
         session = stack.enter_context(
-            store.session(compression=options.compression, progress=options.progress, verify=options.verify))
+            store.session(compression=options.compression, progress=options.progress, verify=options.verify,
+                          tuning=options.tuning))
         for number, source in enumerate(sources):
             with _collected(errors, number):
                 archive = stack.enter_context(open_source(source, intake=session))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lamina.store.packs import ChunkReader, Packs
     from lamina.store.recipe import Head
     from lamina.store.session import Session
+    from lamina.store.tuning import Tuning
     from lamina.store.usage import Reclaimable, Usage
     from lamina.store.verify import Verified
 
@@ -78,14 +79,15 @@ class BlobStore:
 
     # -- sessions
 
-    def session(self, *, compression: str = "zstd:1", progress: Progress | None = None, verify: bool = False) -> Session:
+    def session(self, *, compression: str = "zstd:1", progress: Progress | None = None, verify: bool = False,
+                tuning: Tuning | None = None) -> Session:
         """A writer's session; what dead ones left behind is cleared away first."""
         from lamina.store.codec import Compression
         from lamina.store.session import Session
 
         parsed = Compression.parse(compression)
         reap(self.catalog, self.state_dir, self.backend)
-        return Session(self, parsed, progress, verify=verify)
+        return Session(self, parsed, progress, verify=verify, tuning=tuning)
 
     def reading(self) -> Reading:
         """A reader's session: what is there now stays until it ends."""

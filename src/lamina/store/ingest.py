@@ -39,7 +39,7 @@ U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
 
 # Chosen by the table in FORMAT.md; a promise: other sizes would find less of what older versions stored.
-MIN_CHUNK, AVG_CHUNK, MAX_CHUNK = 16 << 10, 64 << 10, 256 << 10
+CUTTING = 16 << 10, 64 << 10, 256 << 10  # least, average, most bytes of a chunk
 
 
 @dataclass(slots=True)
@@ -67,9 +67,10 @@ class Ingest:
     `relied` gathers the numbers of packs of others in which known chunks were found.
     """
 
-    def __init__(self, sink: PackSink, index: ChunkIndex, own: Callable[[int], bool]) -> None:
+    def __init__(self, sink: PackSink, index: ChunkIndex, own: Callable[[int], bool],
+                 cutting: tuple[int, int, int] | None = None) -> None:
         self._sink, self.index, self._own = sink, index, own
-        self.cutter = Cutter(MIN_CHUNK, AVG_CHUNK, MAX_CHUNK)
+        self.cutter = Cutter(*(cutting or CUTTING))
         self.hub = HashHub()
         self.relied: set[int] = set()
         self._lock = threading.Lock()

@@ -17,8 +17,8 @@ T = TypeVar("T")
 LANES = min(4, max(2, os.cpu_count() or 1))
 
 
-def run_lanes(jobs: Sequence[T], work: Callable[[T], None], stop: Callable[[], None]) -> None:
-    """`work` on each job, in several threads; returns when all are done.
+def run_lanes(jobs: Sequence[T], work: Callable[[T], None], stop: Callable[[], None], lanes: int = 0) -> None:
+    """`work` on each job, in `lanes` threads (0: `LANES`); returns when all are done.
 
     A `LaminaError` ends its job alone.  Anything else, an interrupt of this thread among them, ends all: `stop` is called,
     the threads are waited for, and it is raised.
@@ -40,7 +40,8 @@ def run_lanes(jobs: Sequence[T], work: Callable[[T], None], stop: Callable[[], N
                 failures.append(error)
                 stop()
 
-    threads = [threading.Thread(target=run, name=f"lamina-lane-{n}", daemon=True) for n in range(min(LANES, len(jobs)))]
+    count = min(lanes or LANES, len(jobs))
+    threads = [threading.Thread(target=run, name=f"lamina-lane-{n}", daemon=True) for n in range(count)]
     try:
         for thread in threads:
             thread.start()

@@ -31,6 +31,7 @@ from lamina.store.schema import BlobRow, ImageRow, PackRow, rank
 from lamina.store.sink import PackSink, SealedPack
 from lamina.store.stages import Stages
 from lamina.store.stats import LayerStats, SessionStats
+from lamina.store.tuning import Tuning
 
 if TYPE_CHECKING:
     from lamina.store.blobstore import BlobStore
@@ -83,9 +84,10 @@ class Session:
     """
 
     def __init__(
-        self, store: BlobStore, compression: Compression, progress: Progress | None = None, *, verify: bool = False
+        self, store: BlobStore, compression: Compression, progress: Progress | None = None, *, verify: bool = False,
+        tuning: Tuning | None = None,
     ) -> None:
-        self._store, self._verify = store, verify
+        self._store, self._verify, self._tuning = store, verify, tuning or Tuning()
         self._progress = progress or Silent()
         self._lock = threading.RLock()
         self.stats = SessionStats()
@@ -107,7 +109,7 @@ class Session:
         try:
             self.index = store.new_index()
             self.sink = PackSink(store.backend, self.lease.id, compression, self._new_pack, self.index.add, self._on_sealed,
-                                 stages=self.stats.stages)
+                                 stages=self.stats.stages, workers=self._tuning.workers)
         except BaseException:
             self.lease.release()
             raise
@@ -130,7 +132,7 @@ class Session:
         """The pipeline, made when the first blob comes: a tag needs none."""
         with self._lock:
             if self._ingest is None:
-                self._ingest = Ingest(self.sink, self.index, self._own.__contains__)
+                self._ingest = Ingest(self.sink, self.index, self._own.__contains__, self._tuning.cutting)
             return self._ingest
 
     # -- Source
@@ -201,7 +203,7 @@ class Session:
 
         A job that fails is left out: the push of that blob, which its manifest needs, meets the reason again.
         """
-        run_lanes(jobs, self._bring_one, self._stop)
+        run_lanes(jobs, self._bring_one, self._stop, self._tuning.lanes)
 
     def _bring_one(self, job: Job) -> None:
         reader = job.open()

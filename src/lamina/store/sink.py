@@ -135,6 +135,7 @@ class PackSink:
         *,
         frame_bytes: int = layout.FRAME_BYTES,
         stages: Stages | None = None,
+        workers: int = 0,
     ) -> None:
         self.lock = threading.RLock()
         self._backend, self._owner, self._compression = backend, owner, compression
@@ -142,7 +143,7 @@ class PackSink:
         self._new_number, self._on_placed, self._on_sealed = new_number, on_placed, on_sealed
         self._pack: OpenPack | None = None
         self._frames: dict[tuple[int, int], OpenFrame] = {}
-        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="lamina-compress")
+        self._pool = ThreadPoolExecutor(workers or WORKERS, thread_name_prefix="lamina-compress")
         # Places for records in flight: buffers that have been made already, and None for those that have not.
         self._free: queue.SimpleQueue[npt.NDArray[np.uint8] | None] = queue.SimpleQueue()
         for _ in range(FRAMES_IN_FLIGHT):
