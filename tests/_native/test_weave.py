@@ -56,9 +56,15 @@ def test_fill_outside(offsets: list[int], lengths: list[int], rows: list[int]) -
         fill(np.zeros(20, np.uint8), 0, np.zeros(10, np.uint8), i64(offsets), i64(lengths), i64(rows), 0)
 
 
+@pytest.mark.parametrize(("used", "first"), [(-1, 0), (21, 0), (0, -1), (-(1 << 40), 0), (0, -(1 << 40)), ((1 << 63) - 1, 0)])
+def test_fill_from_outside(used: int, first: int) -> None:
+    with pytest.raises(ValueError, match="outside"):
+        fill(np.zeros(20, np.uint8), used, np.zeros(10, np.uint8), i64([0]), i64([1]), i64([0]), first)
+
+
 @pytest.mark.parametrize(("at", "places", "lengths"), [
     (0, [11], [0]), (0, [10], [1]), (0, [0], [11]), (0, [0xFFFFFFFF], [1]), (0, [1], [0xFFFFFFFF]), (-1, [0], [1]),
-    (18, [0], [3]), (0, [0, 1], [1]), (0, [0, 0, 0], [8, 8, 8]),
+    (18, [0], [3]), (21, [0], [0]), ((1 << 63) - 1, [0], [1]), (0, [0, 1], [1]), (0, [0, 0, 0], [8, 8, 8]),
 ])
 def test_gather_outside(at: int, places: list[int], lengths: list[int]) -> None:
     with pytest.raises(ValueError, match=r"outside|number|fit"):

@@ -1,11 +1,21 @@
 /* The compression function in plain C, a template: one stream in every lane of a vector, or in a single word.
  *
- * The includer defines SHA_LANES (1, 8 or 16), SHA_NAME(x), SHA_TARGET,
+ * The includer defines SHA_LANES (1, 8 or 16), SHA_NAME(x), SHA_TARGET, and for more than one lane
  * SHA_LOAD(w, p, off): w[16] = the big-endian words at p[lane] + off of every lane, one vector a word;
- * SHA_ROR(x, n), SHA_XOR3(x, y, z), SHA_CH(x, y, z) and SHA_MAJ(x, y, z), for which AVX-512 has single instructions.
+ * it may define all of SHA_ROR(x, n), SHA_XOR3(x, y, z), SHA_CH(x, y, z) and SHA_MAJ(x, y, z), for which AVX-512 has
+ * single instructions.
  */
 
+#ifndef SHA_ROR
+#define SHA_ROR(x, n) ((x) >> (n) | (x) << (32 - (n)))
+#define SHA_XOR3(x, y, z) ((x) ^ (y) ^ (z))
+#define SHA_CH(x, y, z) ((z) ^ ((x) & ((y) ^ (z))))
+#define SHA_MAJ(x, y, z) (((x) & (y)) | ((z) & ((x) | (y))))
+#endif
+
 #if SHA_LANES == 1
+#define SHA_LOAD(w, p, off) \
+    for (int i = 0; i < 16; i++) w[i] = sha_load(p[0] + off + 4 * i);
 typedef uint32_t SHA_NAME(vec);
 #else
 typedef uint32_t SHA_NAME(vec) __attribute__((vector_size(4 * SHA_LANES)));

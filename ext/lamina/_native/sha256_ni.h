@@ -1,7 +1,8 @@
 /* The compression function by the SHA instructions of x86, several streams side by side.
  *
- * Two rounds are one instruction that takes four cycles while the next may start after two, and each waits for
- * the one before: one stream leaves half of the unit idle, two or more fill it.
+ * Two rounds are one instruction that takes four cycles while another may start after two (Zen 4) or three
+ * (Sapphire Rapids), and each waits for the one before of its stream. Four streams need more registers than there
+ * are, but their message words wait in memory well enough: 5 % faster than two here, 20 % on a Zen 4.
  */
 #include <immintrin.h>
 

@@ -27,10 +27,6 @@ sha_words8(__m256i m[4], const uint8_t *const *p, size_t off)
 #define SHA_TARGET __attribute__((target("avx2,tune=znver2")))
 #define SHA_LOAD(w, p, off) \
     for (int i = 0; i < 4; i++) sha_words8((__m256i *)w + 4 * i, p, off + 16 * i);
-#define SHA_ROR(x, n) ((x) >> (n) | (x) << (32 - (n)))
-#define SHA_XOR3(x, y, z) ((x) ^ (y) ^ (z))
-#define SHA_CH(x, y, z) ((z) ^ ((x) & ((y) ^ (z))))
-#define SHA_MAJ(x, y, z) (((x) & (y)) | ((z) & ((x) | (y))))
 #include "sha256_lanes.h"
 
 /* AVX-512F has no shuffle of bytes (that is AVX-512BW): two rotations and a choice between them swap them. */

@@ -16,6 +16,8 @@ def fill(uint8_t[::1] frame, Py_ssize_t used, const uint8_t[::1] source, const i
     cdef int64_t row
     if rows.shape[0] and (offsets.shape[0] != lengths.shape[0]):
         raise ValueError("offsets and lengths differ in number")
+    if first < 0 or at < 0 or at > cap:
+        raise ValueError("a place lies outside of its buffer")
     while i < n:
         row = rows[i]
         if row < 0 or row >= offsets.shape[0] or lengths[row] < 0 or offsets[row] < 0 \
@@ -42,8 +44,10 @@ def gather(uint8_t[::1] out, Py_ssize_t at, const uint8_t[::1] frame, const uint
            const uint32_t[::1] lengths):
     """Copy chunks of one frame behind each other to out[at:]; returns where it ends."""
     cdef Py_ssize_t i, n = places.shape[0], end = at
-    if at < 0 or lengths.shape[0] != n:
+    if lengths.shape[0] != n:
         raise ValueError("places and lengths differ in number")
+    if at < 0 or at > out.shape[0]:
+        raise ValueError("a place lies outside of its buffer")
     for i in range(n):
         if places[i] > frame.shape[0] or lengths[i] > frame.shape[0] - places[i]:
             raise ValueError("a chunk lies outside of its frame")
