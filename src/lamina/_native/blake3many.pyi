@@ -13,6 +13,6 @@ def hash_many(
     """The BLAKE3-256 of data[offsets[i] : offsets[i] + lengths[i]] (bytes) for every i, as u8[n, 32].
 
     `out`, if given, is filled and returned. Inputs of any length, which may overlap one another; many in one
-    call is what makes it fast. Scratch memory is 37 KiB of stack. The GIL is released throughout.
+    call is what makes it fast. Scratch memory is 53 KiB of stack. The GIL is released throughout.
     ValueError: arrays of unequal length, rows outside `data`, or an `out` of another shape.
     """

@@ -6,7 +6,7 @@ FEATURES: Mapping[str, int]
 KERNELS: Mapping[str, tuple[str, ...]]
 
 def features() -> tuple[str, ...]:
-    """The features of this machine that kernels know of: "sse4.1", "avx2", "avx512f", "sha_ni", "neon", ..."""
+    """The features of this machine that kernels know of: "sse4.1", "avx2", "avx512bw", "sha_ni", "neon", ..."""
 
 def selected() -> dict[str, str]:
     """The path each kernel takes now: kernel name to feature name or "portable"."""
