@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import random
+import struct
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lamina._native.weave import Weaver, fill, gather
+from lamina._native.weave import Weaver, fill, gather, lay
 
 
 def i64(values: list[int]) -> np.ndarray:
@@ -111,3 +112,43 @@ def test_weave_misuse() -> None:
     for at, seg, con in ((-1, 0, 0), (0, -1, 0), (0, 0, -1), (5, 0, 0), (0, 3, 0), (0, 0, 3)):
         with pytest.raises(ValueError, match="outside"):
             weaver.weave(bytearray(4), at, b"ab", seg, b"cd", con)
+
+
+def laid(chunks: list[bytes], ids: list[bytes], kind: int) -> bytes:
+    """Raw records of one chunk each, as FORMAT.md has them."""
+    headers = [struct.pack("<4sBBHIIII8s", b"LREC", kind, 0, 0, len(chunk), len(chunk), 1, 0, each[:8])
+               for chunk, each in zip(chunks, ids, strict=True)]
+    return b"".join(header + chunk for header, chunk in zip(headers, chunks, strict=True))
+
+
+@given(sizes=st.lists(st.integers(0, 50), max_size=8), room=st.integers(0, 700), used=st.integers(0, 40),
+       seed=st.integers(0, 9))
+def test_lay_is_records(sizes: list[int], room: int, used: int, seed: int) -> None:
+    random.seed(seed)
+    source = random.randbytes(sum(sizes))
+    lengths = np.array(sizes, np.int64)
+    offsets = np.cumsum([0, *sizes])[:-1].astype(np.int64)
+    ids = np.frombuffer(random.randbytes(32 * len(sizes)), np.uint8).reshape(-1, 32)
+    run = np.full(used + room, 7, np.uint8)
+    rows = np.arange(len(sizes), dtype=np.int64)
+    until, end, places = lay(run, used, source, offsets, lengths, rows, 0, 2, ids)
+    chunks = [source[at : at + size] for at, size in zip(offsets.tolist(), sizes, strict=True)]
+    expected = laid(chunks[:until], [bytes(each) for each in ids[:until]], 2)
+    assert bytes(run) == b"\x07" * used + expected + b"\x07" * (room - len(expected))
+    assert end == used + len(expected)
+    assert [bytes(run[at : at + size]) for at, size in zip(places.tolist(), sizes, strict=False)] == chunks[:until]
+    assert until == len(sizes) or len(expected) + 32 + sizes[until] > room
+
+
+@pytest.mark.parametrize("wrong", [
+    {"first": -1}, {"used": -1}, {"used": 101}, {"rows": [1]}, {"rows": [-1]}, {"lengths": [11]}, {"lengths": [-1]},
+    {"offsets": [1]}, {"offsets": [-1]}, {"ids": np.zeros((2, 32), np.uint8)}, {"ids": np.zeros((1, 31), np.uint8)},
+])
+def test_lay_refuses_what_lies_outside(wrong: dict[str, object]) -> None:
+    given = {"used": 0, "offsets": [0], "lengths": [10], "rows": [0], "first": 0, "ids": np.zeros((1, 32), np.uint8)} | wrong
+    columns = {name: np.array(given[name], np.int64) for name in ("offsets", "lengths", "rows")}
+    run = np.zeros(100, np.uint8)
+    with pytest.raises(ValueError, match=r"outside|differ"):
+        lay(run, given["used"], bytes(10), columns["offsets"], columns["lengths"], columns["rows"], given["first"], 1,
+                  given["ids"])
+    assert not run.any()

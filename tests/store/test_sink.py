@@ -14,7 +14,7 @@ from lamina.errors import StorageError
 from lamina.storage.local import LocalBackend
 from lamina.store import layout, sink
 from lamina.store.codec import Compression
-from lamina.store.packs import Packs
+from lamina.store.packs import Packs, pack_path
 from lamina.store.sink import PackSink, SealedPack
 
 
@@ -159,6 +159,33 @@ def test_verbatim_is_the_same_bytes(make: Callable[..., Bench]) -> None:
     two.sink.seal()
     assert [one.packs.stored(1, record)[1] for record in range(2)] == [two.packs.stored(1, record)[1] for record in range(2)]
     assert [two.chunk(chunk_id) for chunk_id in ids] == [one.chunk(chunk_id) for chunk_id in ids]
+
+
+def test_a_chunk_that_is_not_compressed_is_a_frame_of_its_own(make: Callable[..., Bench]) -> None:
+    bench = make(0)
+    lengths = [1000, sink.ALONE, 100_000, sink.ALONE - 1, 262_144, 5, 262_144, 262_144, 262_144]
+    wanted: dict[bytes, bytes] = {}
+    for turn, kind in enumerate((layout.CONTENT, layout.SEGMENT, layout.CONTENT)):
+        data = noise(turn, sum(lengths))
+        ids = bench.place(kind, data, lengths)
+        for chunk_id, end, size in zip(ids, np.cumsum(lengths).tolist(), lengths, strict=True):
+            wanted[chunk_id] = data[end - size : end]
+    bench.sink.seal()
+    assert {chunk_id: bench.chunk(chunk_id) for chunk_id in wanted} == wanted
+    footer = bench.packs.footer(1)
+    rows = footer.records[footer.places["record"]]
+    for chunk_id, row in zip(footer.ids, rows, strict=True):
+        size = len(wanted[bytes(chunk_id)])
+        assert (row["rows"] == 1 and row["plain"] == size) == (size >= sink.ALONE)
+    # A pack that has lost its footer is read from the front: each record has its header.
+    with bench.backend.open(pack_path(bench.names[1])) as handle:
+        data = bytearray(handle.size)
+        handle.pread_into(memoryview(data), 0)
+    for row in footer.records:
+        at = int(row["offset"])
+        header = layout.record_header(*(int(row[name]) for name in ("type", "codec", "stored", "plain", "rows", "checksum")))
+        assert data[at - len(header) : at] == header
+        assert layout.checksum(data[at : at + int(row["stored"])]) == int(row["checksum"])
 
 
 def test_nothing_written_nothing_there(make: Callable[..., Bench]) -> None:

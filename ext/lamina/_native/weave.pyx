@@ -1,9 +1,13 @@
 """Copies between chunks, frames and streams: rows in, bytes moved, no Python per row."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 import numpy as np
+
+
+cdef enum:
+    HEADER = 32       # bytes of a record's header
 
 
 def fill(uint8_t[::1] frame, Py_ssize_t used, const uint8_t[::1] source, const int64_t[::1] offsets,
@@ -38,6 +42,60 @@ def fill(uint8_t[::1] frame, Py_ssize_t used, const uint8_t[::1] source, const i
                 memcpy(&frame[at], &source[offsets[row]], lengths[row])
             at += lengths[row]
     return i, at, places
+
+
+def lay(uint8_t[::1] run, Py_ssize_t used, const uint8_t[::1] source, const int64_t[::1] offsets,
+        const int64_t[::1] lengths, const int64_t[::1] rows, Py_ssize_t first, uint8_t kind, const uint8_t[:, ::1] ids):
+    """Lay the chunks `rows[first:]` into a run as raw records of one chunk each, for as long as they fit.
+
+    A record's header (FORMAT.md) stands before its bytes; its checksum is the beginning of the chunk's id.
+    Returns (next row to lay, bytes used, places u32[k] of the chunks' bytes in the run).
+    """
+    cdef Py_ssize_t i = first, n = rows.shape[0], at = used, cap = run.shape[0], k
+    cdef int64_t row
+    cdef uint32_t size
+    cdef uint8_t* out
+    if offsets.shape[0] != lengths.shape[0] or ids.shape[0] != offsets.shape[0] or ids.shape[1] != 32:
+        raise ValueError("offsets, lengths and ids differ in number")
+    if first < 0 or used < 0 or used > cap:
+        raise ValueError("a place lies outside of its buffer")
+    while i < n:
+        row = rows[i]
+        if row < 0 or row >= offsets.shape[0] or lengths[row] < 0 or offsets[row] < 0 \
+                or offsets[row] > source.shape[0] - lengths[row] or lengths[row] >= 1 << 31:
+            raise ValueError("a chunk lies outside of its buffer")
+        if lengths[row] > cap - at - HEADER:
+            break
+        at += HEADER + lengths[row]
+        i += 1
+    places = np.empty(i - first, dtype=np.uint32)
+    cdef uint32_t[::1] place = places
+    with nogil:
+        at = used
+        for k in range(first, i):
+            row = rows[k]
+            size = <uint32_t> lengths[row]
+            out = &run[at]
+            memset(out, 0, HEADER)
+            memcpy(out, b"LREC", 4)
+            out[4] = kind
+            put32(out + 8, size)
+            put32(out + 12, size)
+            put32(out + 16, 1)
+            memcpy(out + 24, &ids[row, 0], 8)
+            if size:
+                memcpy(out + HEADER, &source[offsets[row]], size)
+            place[k - first] = <uint32_t> (at + HEADER)
+            at += HEADER + size
+    return i, at, places
+
+
+cdef inline void put32(uint8_t* out, uint32_t value) noexcept nogil:
+    """Little-endian on every machine."""
+    out[0] = value & 255
+    out[1] = value >> 8 & 255
+    out[2] = value >> 16 & 255
+    out[3] = value >> 24 & 255
 
 
 def gather(uint8_t[::1] out, Py_ssize_t at, const uint8_t[::1] frame, const uint32_t[::1] places,

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 _I64 = npt.NDArray[np.int64]
 _U32 = npt.NDArray[np.uint32]
+_U8 = npt.NDArray[np.uint8]
 
 def fill(
     frame: _Buffer, used: int, source: _Buffer, offsets: _I64, lengths: _I64, rows: _I64, first: int
@@ -14,6 +15,14 @@ def fill(
     """Copy the chunks rows[first:] of `source` behind frame[:used] for as long as they fit.
 
     Returns the next row to copy, the bytes used now, and the places in the frame of the copied chunks.
+    """
+
+def lay(
+    run: _Buffer, used: int, source: _Buffer, offsets: _I64, lengths: _I64, rows: _I64, first: int, kind: int, ids: _U8
+) -> tuple[int, int, _U32]:
+    """Lay the chunks `rows[first:]` into `run[used:]` as raw records of one chunk each, for as long as they fit.
+
+    Returns (next row to lay, bytes used, places u32[k] of the chunks' bytes in the run).
     """
 
 def gather(out: _Buffer, at: int, frame: _Buffer, places: _U32, lengths: _U32) -> int:

@@ -32,6 +32,8 @@ PACK_CHUNKS = 1 << 18  # bounds the footer that is held until the pack is sealed
 WORKERS = max(1, min(os.cpu_count() or 1, 8))
 FRAMES_IN_FLIGHT = 24  # 24 MiB: what the workers finish while a pack is synced
 
+ALONE = 16 << 10  # bytes from which on a chunk that is not compressed is a frame of its own: 64 bytes for 64 KiB
+
 ONE = Compression(1)  # of what is small and read often: recipes, heads, documents
 
 Stored = bytes | memoryview
@@ -51,6 +53,7 @@ class OpenPack:
     places: list[npt.NDArray[Any]] = field(default_factory=list)
     keys: dict[int, dict[str, Any]] = field(default_factory=dict)
     written: dict[int, tuple[int, int, int, int, int, int, int, int]] = field(default_factory=dict)  # the writer thread's
+    runs: list[tuple[npt.NDArray[np.uint32], npt.NDArray[Any]]] = field(default_factory=list)  # likewise: numbers, rows
     size: int = 0  # likewise, read by the caller to know when the pack is full
     written_plain: int = 0  # likewise
     given_plain: int = 0  # what the caller has handed over
@@ -76,6 +79,16 @@ class OpenFrame:
     buffer: npt.NDArray[np.uint8]
     used: int = 0
     rows: int = 0
+
+
+@dataclass(slots=True)
+class OpenRun:
+    """Raw records of one chunk each, as they will lie in the pack; `parts`: their numbers, and rows of the footer."""
+
+    pack: OpenPack
+    buffer: npt.NDArray[np.uint8]
+    used: int = 0
+    parts: list[tuple[npt.NDArray[np.uint32], npt.NDArray[Any]]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +155,8 @@ class PackSink:
         self._frame_bytes, self._stages = frame_bytes, stages or Stages()
         self._new_number, self._on_placed, self._on_sealed = new_number, on_placed, on_sealed
         self._pack: OpenPack | None = None
-        self._frames: dict[tuple[int, int], OpenFrame] = {}
+        self._frames: dict[tuple[int, int], OpenFrame] = {}  # by kind and lane
+        self._runs: dict[tuple[int, int], OpenRun] = {}  # likewise
         self._pool = ThreadPoolExecutor(workers or WORKERS, thread_name_prefix="lamina-compress")
         # Places for records in flight: buffers that have been made already, and None for those that have not.
         self._free: queue.SimpleQueue[npt.NDArray[np.uint8] | None] = queue.SimpleQueue()
@@ -173,7 +187,44 @@ class PackSink:
         Chunks of one kind and lane lie together in the order in which they come, across blobs.
         """
         with self.lock:
+            if self._compression.level == 0:
+                alone = lengths[rows] >= ALONE
+                self._place_alone((kind, lane), source, offsets, lengths, rows[alone], ids)
+                rows = rows[~alone]
             self._place((kind, lane), source, offsets, lengths, rows, ids)
+
+    def _place_alone(
+        self,
+        key: tuple[int, int],
+        source: npt.NDArray[np.uint8],
+        offsets: npt.NDArray[np.int64],
+        lengths: npt.NDArray[np.int64],
+        rows: npt.NDArray[np.int64],
+        ids: npt.NDArray[np.uint8],
+    ) -> None:
+        """Chunks that are stored as they are become frames of their own: their ids are checksums already."""
+        done = 0
+        while done < len(rows):
+            run = self._runs.get(key)
+            if run is None:
+                pack = self._current()
+                run = self._runs[key] = OpenRun(pack, self._buffer(self._free.get()))
+            until, run.used, places = weave.lay(run.buffer, run.used, source, offsets, lengths, rows, done, key[0], ids)
+            if until > done:
+                taken, pack = rows[done:until], run.pack
+                records = np.zeros(until - done, layout.RECORD)
+                records["offset"], records["stored"], records["plain"] = places, lengths[taken], lengths[taken]
+                records["rows"], records["type"], records["codec"] = 1, key[0], layout.RAW
+                records["checksum"] = ids[taken, :8].copy().view("<u8")[:, 0]
+                numbers = np.arange(pack.records, pack.records + len(records), dtype=np.uint32)
+                pack.records += len(records)
+                run.parts.append((numbers, records))
+                self._add_chunks(pack, numbers, ids[taken], np.zeros(len(taken), np.uint32), records["plain"])
+                done = until
+            if done < len(rows):
+                if not run.used:
+                    raise StoreDamaged("a chunk is larger than a frame", run.pack.name.hex(), "run lamina verify")
+                self._finish_run(key)
 
     def _place(
         self,
@@ -293,10 +344,16 @@ class PackSink:
         frame = self._frames.get(key)
         if frame is None:
             pack, buffer, record = self._begin()
-            if buffer is None:
-                buffer = np.empty(self._frame_bytes, np.uint8)
-            frame = self._frames[key] = OpenFrame(pack, record, buffer)
+            frame = self._frames[key] = OpenFrame(pack, record, self._buffer(buffer))
         return frame
+
+    def _buffer(self, slot: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8]:
+        return np.empty(self._frame_bytes, np.uint8) if slot is None else slot
+
+    def _finish_run(self, key: tuple[int, int]) -> None:
+        run = self._runs.pop(key)
+        run.pack.given_plain += run.used
+        self._work.put(lambda: self._append_run(run))
 
     def _finish_frame(self, key: tuple[int, int]) -> None:
         frame = self._frames.pop(key)
@@ -308,7 +365,7 @@ class PackSink:
     def _add_chunks(
         self,
         pack: OpenPack,
-        record: int,
+        record: int | npt.NDArray[np.uint32],
         ids: npt.NDArray[np.uint8],
         offsets: npt.NDArray[np.uint32],
         lengths: npt.NDArray[np.uint32],
@@ -331,6 +388,8 @@ class PackSink:
     def _rotate(self) -> None:
         for key in list(self._frames):
             self._finish_frame(key)
+        for key in list(self._runs):
+            self._finish_run(key)
         pack, self._pack = self._pack, None
         if pack is not None:
             self._work.put(lambda: self._finish(pack))
@@ -361,13 +420,31 @@ class PackSink:
         finally:
             self._free.put(item.slot)
 
+    def _append_run(self, run: OpenRun) -> None:
+        try:
+            if self._failure is not None:
+                return
+            pack = run.pack
+            with self._stages.timed("write", run.used):
+                pack.writer.write(memoryview(run.buffer)[: run.used])
+            for _, records in run.parts:
+                records["offset"] += pack.size
+            pack.runs += run.parts
+            pack.size += run.used
+            pack.written_plain += run.used
+        finally:
+            self._free.put(run.buffer)
+
     def _finish(self, pack: OpenPack) -> None:
         if self._failure is not None:
             return
         zeros = layout.padding(pack.size)
         ids = np.concatenate(pack.ids) if pack.ids else np.empty((0, 32), np.uint8)
         places = np.concatenate(pack.places) if pack.places else np.empty(0, layout.PLACE)
-        records = np.array([pack.written[record] for record in range(pack.records)], layout.RECORD)
+        records = np.empty(pack.records, layout.RECORD)
+        records[list(pack.written)] = np.array(list(pack.written.values()), layout.RECORD)
+        for numbers, rows in pack.runs:
+            records[numbers] = rows
         keys = layout.encode_keys([pack.keys[record] for record in sorted(pack.keys)])
         parts = [zeros, *layout.footer(pack.name, pack.size + len(zeros), records, ids, places, keys)]
         with self._stages.timed("sync", sum(len(part) for part in parts)):
