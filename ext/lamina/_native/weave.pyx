@@ -1,5 +1,6 @@
 """Copies between chunks, frames and streams: rows in, bytes moved, no Python per row."""
 
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
@@ -98,30 +99,47 @@ cdef inline void put32(uint8_t* out, uint32_t value) noexcept nogil:
     out[3] = value >> 24 & 255
 
 
-def gather(uint8_t[::1] out, Py_ssize_t at, const uint8_t[::1] frame, const uint32_t[::1] places,
-           const uint32_t[::1] lengths):
-    """Copy chunks of one frame behind each other to out[at:]; returns where it ends."""
-    cdef Py_ssize_t i, n = places.shape[0], end = at
-    if lengths.shape[0] != n:
-        raise ValueError("places and lengths differ in number")
-    if at < 0 or at > out.shape[0]:
-        raise ValueError("a place lies outside of its buffer")
-    for i in range(n):
-        if places[i] > frame.shape[0] or lengths[i] > frame.shape[0] - places[i]:
-            raise ValueError("a chunk lies outside of its frame")
-        end += lengths[i]
-    if end > out.shape[0]:
-        raise ValueError("the chunks do not fit")
-    with nogil:
-        for i in range(n):
-            if lengths[i]:
-                memcpy(&out[at], &frame[places[i]], lengths[i])
-            at += lengths[i]
-    return at
+def gather(uint8_t[::1] out, list frames, const uint32_t[::1] frame, const uint32_t[::1] source, const uint32_t[::1] lengths,
+           Py_ssize_t skip):
+    """Fill `out` with pieces of frames, one behind the other; the first `skip` bytes of the first piece are left out, and the
+    last one is cut where `out` ends."""
+    cdef Py_ssize_t i, n = frame.shape[0], at = 0, room = out.shape[0], count, start, k = len(frames)
+    cdef const uint8_t[::1] view
+    cdef const uint8_t** bases
+    cdef Py_ssize_t* sizes
+    if source.shape[0] != n or lengths.shape[0] != n or skip < 0:
+        raise ValueError("the columns of the pieces differ in number")
+    bases = <const uint8_t**> PyMem_Malloc((k + 1) * sizeof(void*))
+    sizes = <Py_ssize_t*> PyMem_Malloc((k + 1) * sizeof(Py_ssize_t))
+    try:
+        if bases == NULL or sizes == NULL:
+            raise MemoryError()
+        for i in range(k):
+            view = frames[i]  # the list keeps the bytes where they are
+            sizes[i] = view.shape[0]
+            bases[i] = &view[0] if view.shape[0] else NULL
+        with nogil:
+            for i in range(n):
+                if at == room:
+                    break
+                if frame[i] >= k or source[i] > sizes[frame[i]] or lengths[i] > sizes[frame[i]] - source[i] or skip > lengths[i]:
+                    with gil:
+                        raise ValueError("a piece lies outside of its frame")
+                start = <Py_ssize_t> source[i] + skip
+                count = min(<Py_ssize_t> lengths[i] - skip, room - at)
+                skip = 0
+                if count:
+                    memcpy(&out[at], bases[frame[i]] + start, count)
+                at += count
+    finally:
+        PyMem_Free(bases)
+        PyMem_Free(sizes)
+    if at != room:
+        raise ValueError("the pieces do not fill the buffer")
 
 
 cdef class Weaver:
-    """Interleaves a segment stream and a content stream by spans, in pieces of any size."""
+    """Interleaves a segment stream and a content stream by spans: which pieces of their chunks follow one another."""
 
     cdef const int64_t[::1] segment
     cdef const int64_t[::1] content
@@ -145,42 +163,65 @@ cdef class Weaver:
         """Whether the spans are used up."""
         return self.left_segment == 0 and self.left_content == 0 and self.span + 1 >= self.segment.shape[0]
 
-    @property
-    def wants_content(self):
-        """Whether the next byte is one of the content stream."""
-        return self.left_segment == 0
+    def plan(self, int64_t want, Py_ssize_t most, const uint32_t[::1] segments, Py_ssize_t seg, int64_t seg_skip,
+             const uint32_t[::1] contents, Py_ssize_t con, int64_t con_skip):
+        """The next pieces, `want` bytes or `most` pieces of them, fewer where the spans or the chunks of a stream end.
 
-    def weave(self, uint8_t[::1] out, Py_ssize_t at, const uint8_t[::1] segments, Py_ssize_t seg,
-              const uint8_t[::1] contents, Py_ssize_t con):
-        """Fill out[at:] from segments[seg:] and contents[con:] until one of the three ends, or the spans do.
-
-        Returns the three places (out, segments, contents) where it stopped.
+        A stream stands at byte `skip` of its chunk `seg` or `con`.  Returns (chunk i64[k], skip u32[k], length u32[k] of the
+        pieces, seg, seg_skip, con, con_skip behind them).  Chunks are counted from `seg`, and behind the last one of the
+        segments that has a piece, even a piece of nothing, on from `con`.
         """
-        cdef Py_ssize_t n, room = out.shape[0], segs = segments.shape[0], cons = contents.shape[0]
-        if at < 0 or seg < 0 or con < 0 or at > room or seg > segs or con > cons:
-            raise ValueError("a place lies outside of its buffer")
+        cdef Py_ssize_t n = 0, seg0 = seg, con0 = con, segs = segments.shape[0], cons = contents.shape[0], i, behind
+        cdef int64_t total = 0, take
+        if seg < 0 or seg > segs or con < 0 or con > cons or seg_skip < 0 or con_skip < 0 or most < 0 \
+                or (seg_skip and (seg == segs or seg_skip > segments[seg])) \
+                or (con_skip and (con == cons or con_skip > contents[con])):
+            raise ValueError("a place lies outside of its stream")
+        rows = np.empty(most, dtype=np.int64)
+        skips = np.empty(most, dtype=np.uint32)
+        lengths = np.empty(most, dtype=np.uint32)
+        cdef int64_t[::1] row = rows
+        cdef uint32_t[::1] skip = skips, length = lengths
         with nogil:
-            while at < room:
+            while total < want and n < most:
                 if self.left_segment > 0:
-                    n = min(self.left_segment, room - at, segs - seg)
-                    if n <= 0:
+                    if seg == segs:
                         break
-                    memcpy(&out[at], &segments[seg], n)
-                    self.left_segment -= n
-                    seg += n
-                    at += n
+                    take = min(min(self.left_segment, <int64_t> segments[seg] - seg_skip), want - total)
+                    if take:
+                        row[n] = seg - seg0
+                        skip[n] = <uint32_t> seg_skip
+                        length[n] = <uint32_t> take
+                        n += 1
+                    total += take
+                    self.left_segment -= take
+                    seg_skip += take
+                    if seg_skip == segments[seg]:
+                        seg += 1
+                        seg_skip = 0
                 elif self.left_content > 0:
-                    n = min(self.left_content, room - at, cons - con)
-                    if n <= 0:
+                    if con == cons:
                         break
-                    memcpy(&out[at], &contents[con], n)
-                    self.left_content -= n
-                    con += n
-                    at += n
+                    take = min(min(self.left_content, <int64_t> contents[con] - con_skip), want - total)
+                    if take:
+                        row[n] = -1 - (con - con0)
+                        skip[n] = <uint32_t> con_skip
+                        length[n] = <uint32_t> take
+                        n += 1
+                    total += take
+                    self.left_content -= take
+                    con_skip += take
+                    if con_skip == contents[con]:
+                        con += 1
+                        con_skip = 0
                 elif self.span + 1 < self.segment.shape[0]:
                     self.span += 1
                     self.left_segment = self.segment[self.span]
                     self.left_content = self.content[self.span]
                 else:
                     break
-        return at, seg, con
+            behind = seg - seg0 + (1 if seg_skip else 0)
+            for i in range(n):
+                if row[i] < 0:
+                    row[i] = behind - 1 - row[i]
+        return rows[:n], skips[:n], lengths[:n], seg, seg_skip, con, con_skip

@@ -25,21 +25,28 @@ def lay(
     Returns (next row to lay, bytes used, places u32[k] of the chunks' bytes in the run).
     """
 
-def gather(out: _Buffer, at: int, frame: _Buffer, places: _U32, lengths: _U32) -> int:
-    """Copy chunks of one frame behind each other to out[at:]; returns where they end."""
+def gather(out: _Buffer, frames: list[npt.NDArray[np.uint8]], frame: _U32, source: _U32, lengths: _U32, skip: int) -> None:
+    """Fill `out` with pieces of frames, one behind the other: piece i is frames[frame[i]][source[i] : source[i] + lengths[i]].
+
+    The first `skip` bytes of the first piece are left out, and the last one is cut where `out` ends.  ValueError for pieces
+    outside of their frames, and for fewer bytes than `out` holds.  The GIL is released while bytes are copied.
+    """
 
 class Weaver:
-    """Interleaves a segment stream and a content stream by spans, in pieces of any size."""
+    """Interleaves a segment stream and a content stream by spans: which pieces of their chunks follow one another."""
 
     def spans(self, segment: _I64, content: _I64) -> None:
-        """The next spans; only when `idle`."""
+        """The next spans, bytes of each; only when `idle`."""
     @property
     def idle(self) -> bool:
         """Whether the spans are used up."""
-    @property
-    def wants_content(self) -> bool:
-        """Whether the next byte is one of the content stream (of the span begun last)."""
-    def weave(
-        self, out: _Buffer, at: int, segments: _Buffer, seg: int, contents: _Buffer, con: int
-    ) -> tuple[int, int, int]:
-        """Fill out[at:] until one of the three buffers ends, or the spans do; returns the places where it stopped."""
+    def plan(
+        self, want: int, most: int, segments: _U32, seg: int, seg_skip: int, contents: _U32, con: int, con_skip: int
+    ) -> tuple[_I64, _U32, _U32, int, int, int, int]:
+        """The next pieces, `want` bytes or `most` pieces of them, fewer where the spans or the chunks of a stream end.
+
+        `segments` and `contents` are the lengths of the streams' chunks; a stream stands at byte `skip` of its chunk `seg` or
+        `con`.  Returns (chunk i64[k], skip u32[k], length u32[k] of the pieces, seg, seg_skip, con, con_skip behind them).
+        A piece's chunk is counted from `seg`; those of the contents are counted on behind the segments' chunks that were
+        touched, which are `seg_end - seg`, and one more if seg_skip is not 0.
+        """

@@ -18,7 +18,7 @@ from lamina.archive.output import beside, sync_directory, translated
 from lamina.archive.writing import LAYOUT_DOCUMENT, Roots, index_document, index_entries, merge
 from lamina.content import Reader, Source
 from lamina.content.copy import CopyResult, Observer, copy_graph
-from lamina.content.verify import BytesReader, VerifyingReader, read_all
+from lamina.content.verify import BytesReader, read_all, verifying
 from lamina.digest import Digest
 from lamina.errors import Conflict, InvalidContent, InvalidDigest, LimitExceeded, NotFound
 from lamina.oci import MAX_BYTES, Descriptor, media_type_of, parse_index
@@ -80,7 +80,7 @@ class OciLayout:
         place = self._blob(descriptor)
         with translated(place):
             place.parent.mkdir(parents=True, exist_ok=True)
-        self._put(place, VerifyingReader(reader, descriptor))
+        self._put(place, verifying(reader, descriptor))
 
     def tag(self, descriptor: Descriptor, reference: str) -> None:
         if not self.exists(descriptor):

@@ -19,7 +19,7 @@ from lamina.archive.tarwriter import TarWriter, Writer
 from lamina.content import Reader, Source
 from lamina.content.copy import CopyResult, Observer, copy_graph
 from lamina.content.inflate import InflatingReader
-from lamina.content.verify import VerifyingReader, read_blob
+from lamina.content.verify import VerifyingReader, read_blob, verifying
 from lamina.digest import Digest
 from lamina.errors import NotFound
 from lamina.mediatypes import layer_compression
@@ -138,7 +138,7 @@ class _TarTarget:
             if directory not in self._directories:
                 self._directories.add(directory)
                 self._tar.directory(directory)
-        self._tar.file(blob_path(descriptor.digest), descriptor.size, VerifyingReader(reader, descriptor))
+        self._tar.file(blob_path(descriptor.digest), descriptor.size, verifying(reader, descriptor))
         self._written.add(descriptor.digest)
 
     def tag(self, descriptor: Descriptor, reference: str) -> None:

@@ -146,6 +146,10 @@ class _WatchedReader:
     def size(self) -> int | None:
         return self._reader.size
 
+    @property
+    def verifies(self) -> Descriptor | None:
+        return getattr(self._reader, "verifies", None)
+
     def readinto(self, buffer: memoryview, /) -> int:
         count = self._reader.readinto(buffer)
         self._observer.advanced(self._key, count)

@@ -1,87 +1,132 @@
 """The way out: from a blob head to the blob's bytes, in order, through a few buffers.
 
-Chunks are looked up in batches, frames are read and decompressed once for all neighbours that lie in them, and the two
-streams are interleaved natively.  `ReadAhead` does this in a thread of its own while the consumer hashes and writes.
+A *plan* is the next 32 MiB or so of a blob as pieces of frames; a *window* is as much of it as a buffer holds, and the
+frames that it needs.  `BlobReader` brings in a window's frames and copies their pieces, natively and once.  `ReadAhead` has
+frames made ready for the windows to come, while one thread copies, one hashes, and the consumer writes.
 """
 
 from __future__ import annotations
 
+import queue
+import threading
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from lamina._native.weave import Weaver, gather
-from lamina.content import Reader
+from lamina.content.progress import Clock, StageSink
+from lamina.content.verify import Check
 from lamina.errors import StoreDamaged
+from lamina.oci import Descriptor
+from lamina.store.frames import Frame, Held
 from lamina.store.packs import ChunkReader, Packs
 from lamina.store.recipe import Block, Head, blocks
-from lamina.store.stream import BufferPool
 
-WINDOW = 1 << 20  # bytes of each stream at hand: at least one chunk, and a look-up for some 16 of them at once
+WINDOW: Final = 2 << 20  # bytes of a window and of a buffer
+BUFFERS: Final = 5  # one being filled, one hashed, one written, and two so that nobody waits for another's hiccup
+AHEAD: Final = 6  # windows whose frames are made ready: the work of some 5 ms for two threads
+FRAMES: Final = 8 << 20  # plain bytes of the frames of a window, if those are more than one
+PLAN: Final = 32 << 20  # bytes of a plan
+PIECES: Final = 1 << 14  # pieces of a plan: 1 MiB of columns
+
+_Places = npt.NDArray[np.uint32]  # rows of (pack, record, offset, length)
 
 
-class _Window:
-    """Bytes of one chunk stream: `buffer[at:end]` are the next ones."""
+class _Stream:
+    """The chunks of one stream that are still to come; it stands at byte `skip` of chunk `at`."""
 
-    def __init__(self, chunks: ChunkReader, packs: Packs, where: str) -> None:
-        self._chunks, self._packs, self._where = chunks, packs, where
-        self._rows: deque[tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint32]]] = deque()
-        self.buffer = np.empty(WINDOW, np.uint8)
-        self.at = self.end = 0
+    def __init__(self) -> None:
+        self.places: _Places = np.empty((0, 4), np.uint32)
+        self.lengths: npt.NDArray[np.uint32] = np.empty(0, np.uint32)
+        self.at = self.skip = 0
 
-    def add(self, ids: npt.NDArray[np.uint8], lengths: npt.NDArray[np.uint32]) -> None:
-        """More chunks of this stream."""
-        if len(ids):
-            self._rows.append((ids, lengths))
+    def add(self, places: _Places) -> None:
+        """More chunks."""
+        self.places = np.concatenate([self.places[self.at :], places])
+        self.lengths = np.ascontiguousarray(self.places[:, 3])
+        self.at = 0
+
+    def advance(self, at: int, skip: int) -> _Places:
+        """Go on to there; the chunks that were touched."""
+        touched = self.places[self.at : at + (skip > 0)]
+        self.at, self.skip = at, skip
+        return touched
+
+
+class _Plan:
+    """Pieces of frames in the order of the blob: piece i is `length[i]` bytes at `source[i]` of frame `frame[i]`."""
+
+    def __init__(self, packs: Packs, places: _Places, rows: npt.NDArray[np.int64], skips: npt.NDArray[np.uint32],
+                 lengths: npt.NDArray[np.uint32]) -> None:
+        keys = places[:, 0].astype(np.uint64) << np.uint64(32) | places[:, 1]
+        found, inverse = np.unique(keys, return_inverse=True)
+        self.frames: list[Frame] = []
+        numbers = (found >> np.uint64(32)).astype(np.int64)
+        for number in np.unique(numbers):
+            self.frames += packs.locate(int(number), found[numbers == number].astype(np.uint32))
+        self.plain = np.array([frame.plain for frame in self.frames], np.int64)
+        self.frame = inverse.astype(np.uint32)[rows]
+        self.source = places[:, 2][rows] + skips
+        self.length = lengths
+        self.ends = np.cumsum(lengths, dtype=np.int64)
+        self.at = 0
 
     @property
-    def empty(self) -> bool:
-        """Whether neither bytes nor chunks are left."""
-        return self.at == self.end and not self._rows
+    def left(self) -> int:
+        """Bytes that are in no window yet."""
+        return int(self.ends[-1]) - self.at
 
-    def refill(self) -> None:
-        """Bring in as many whole chunks as fit."""
-        rest = self.end - self.at
-        self.buffer[:rest] = self.buffer[self.at : self.end]
-        self.at, self.end = 0, rest
-        while self._rows:
-            ids, lengths = self._rows.popleft()
-            ends = np.cumsum(lengths, dtype=np.int64)
-            count = int(np.searchsorted(ends, WINDOW - self.end, side="right"))
-            if count < len(ids):
-                self._rows.appendleft((ids[count:], lengths[count:]))
-            if count == 0:
-                if self.end == 0:
-                    raise StoreDamaged("a recipe names a chunk of impossible length", self._where, "run lamina verify")
-                return
-            self._bring(ids[:count], lengths[:count])
+    def window(self, want: int) -> _Window:
+        """The next bytes: as many as are wanted, fewer at the end or where their frames become too many."""
+        end = min(self.at + want, int(self.ends[-1]))
+        first = int(np.searchsorted(self.ends, self.at, side="right"))
+        last = int(np.searchsorted(self.ends, end, side="left")) + 1
+        frames, begins = np.unique(self.frame[first:last], return_index=True)
+        if len(frames) > 1 and int(self.plain[frames].sum()) > FRAMES:
+            order = np.argsort(begins)
+            many = max(1, int(np.searchsorted(np.cumsum(self.plain[frames[order]]), FRAMES, side="right")))
+            last = first + int(begins[order[many]])
+            end = int(self.ends[last - 1])
+            frames = np.unique(self.frame[first:last])
+        begin = int(self.ends[first]) - int(self.length[first])
+        found = _Window(end - self.at, self.at - begin, [self.frames[i] for i in frames],
+                        np.searchsorted(frames, self.frame[first:last]).astype(np.uint32), self.source[first:last],
+                        self.length[first:last])
+        self.at = end
+        return found
 
-    def _bring(self, ids: npt.NDArray[np.uint8], lengths: npt.NDArray[np.uint32]) -> None:
-        places = self._chunks.places(ids, self._where)
-        if not np.array_equal(places[:, 3], lengths):
-            raise StoreDamaged("a recipe and a pack disagree on a chunk's length", self._where, "run lamina verify")
-        change = np.flatnonzero((places[1:, :2] != places[:-1, :2]).any(axis=1)) + 1
-        for rows in np.split(np.arange(len(ids)), change):  # neighbours in one frame
-            first = places[rows[0]]
-            frame = self._packs.record(int(first[0]), int(first[1]))
-            offsets = np.ascontiguousarray(places[rows, 2])
-            self.end = gather(self.buffer, self.end, frame, offsets, np.ascontiguousarray(places[rows, 3]))
+
+@dataclass(slots=True)
+class _Window:
+    """`size` bytes: pieces of some frames, but for the first `skip` bytes of the first one."""
+
+    size: int
+    skip: int
+    frames: list[Frame]
+    frame: npt.NDArray[np.uint32]
+    source: npt.NDArray[np.uint32]
+    length: npt.NDArray[np.uint32]
+    held: Held | None = None
 
 
 class BlobReader:
     """A blob's bytes by its head: a `Reader`.  What is damaged raises `StoreDamaged`; digests are the caller's to check."""
 
-    def __init__(self, head: Head, chunks: ChunkReader, packs: Packs) -> None:
-        self._size = head.size
-        self._left = head.size
+    def __init__(self, head: Head, chunks: ChunkReader, packs: Packs, stages: StageSink | None = None) -> None:
+        self._size = self._left = head.size
         self._blocks: Iterator[Block] = blocks(head, lambda block_id: chunks.chunk(block_id, head.digest))
-        self._where = head.digest
-        self._content = _Window(chunks, packs, head.digest)
-        self._segment = _Window(chunks, packs, head.digest)
+        self._chunks, self.packs, self._where = chunks, packs, head.digest
+        self._content, self._segment = _Stream(), _Stream()
         self._spans: deque[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = deque()
         self._weaver = Weaver()
+        self._plan: _Plan | None = None
+        self._windows: deque[_Window] = deque()  # whose frames are held
+        self._next: _Window | None = None  # for whose frames there was no room
+        self._clock = Clock(stages)
 
     @property
     def size(self) -> int:
@@ -91,62 +136,105 @@ class BlobReader:
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill the buffer; 0 only at the end."""
         at = 0
-        while at < len(buffer) and self._left:
-            if self._weaver.idle and not self._next_spans():
-                raise StoreDamaged("a recipe ends before its blob", self._where, "run lamina verify")
-            before = at
-            at, self._segment.at, self._content.at = self._weaver.weave(
-                buffer,
-                at,
-                self._segment.buffer[: self._segment.end],
-                self._segment.at,
-                self._content.buffer[: self._content.end],
-                self._content.at,
-            )
-            self._left -= at - before
-            if at < len(buffer) and not self._weaver.idle:
-                self._more()
+        while at < len(buffer) and self.prepare(len(buffer) - at, force=True, ahead=False):
+            at += self.weave(buffer[at:])
         return at
 
+    def prepare(self, want: int, *, force: bool, ahead: bool) -> bool:
+        """Hold the frames of the next window, of up to `want` bytes; False at the end, or without room (`force` makes it)."""
+        window = self._next
+        if window is None:
+            while self._plan is None or not self._plan.left:
+                if not self._left:
+                    return False
+                self._plan = self._make_plan()
+            window = self._plan.window(want)
+        window.held = self.packs.frames.hold(window.frames, force=force, ahead=ahead)
+        self._next = None if window.held else window
+        if window.held:
+            self._windows.append(window)
+        return window.held is not None
+
+    @property
+    def prepared(self) -> int:
+        """Windows whose frames are held."""
+        return len(self._windows)
+
+    def weave(self, buffer: memoryview) -> int:
+        """The bytes of the window that was prepared first, which fits; how many."""
+        window = self._windows[0]
+        assert window.held is not None
+        frames = [extent.view(i) for extent, i in window.held.places]
+        self._clock.start()
+        gather(buffer[: window.size], frames, window.frame, window.source, window.length, window.skip)
+        self._clock.tick("weave", window.size)
+        del frames
+        self.packs.frames.release(self._windows.popleft().held)  # type: ignore[arg-type]
+        return window.size
+
     def close(self) -> None:
-        """Nothing is held but memory."""
-        self._left = 0
+        """Let go of all frames."""
+        self._left, self._plan, self._next = 0, None, None
+        while self._windows:
+            self.packs.frames.release(self._windows.popleft().held)  # type: ignore[arg-type]
 
-    def _next_spans(self) -> bool:
-        while not self._spans:
-            if not self._next_block():
-                return False
-        self._weaver.spans(*self._spans.popleft())
-        return True
+    def _make_plan(self) -> _Plan:
+        segment, content = self._segment, self._content
+        while True:
+            want = min(PLAN, self._left)
+            rows, skips, lengths, *places = self._weaver.plan(want, PIECES, segment.lengths, segment.at, segment.skip,
+                                                              content.lengths, content.at, content.skip)
+            touched = segment.advance(*places[:2]), content.advance(*places[2:])
+            if len(rows):
+                break
+            if not self._weaver.idle:
+                self._next_block("a recipe names fewer bytes than its spans")
+            elif self._spans:
+                self._weaver.spans(*self._spans.popleft())
+            else:
+                self._next_block("a recipe ends before its blob")
+        self._left -= int(lengths.sum(dtype=np.int64))
+        return _Plan(self.packs, np.concatenate(touched), rows, skips, lengths)
 
-    def _more(self) -> None:
-        """The weaver stands in the middle of a span: the window that it wants bytes of has run dry."""
-        window = self._content if self._weaver.wants_content else self._segment
-        while window.empty:
-            if not self._next_block():
-                raise StoreDamaged("a recipe names fewer bytes than its spans", self._where, "run lamina verify")
-        window.refill()
-
-    def _next_block(self) -> bool:
+    def _next_block(self, lacking: str) -> None:
         block = next(self._blocks, None)
         if block is None:
-            return False
-        self._content.add(block.content, block.content_lengths)
-        self._segment.add(block.segment, block.segment_lengths)
+            raise StoreDamaged(lacking, self._where, "run lamina verify")
+        self._content.add(self._places(block.content, block.content_lengths))
+        self._segment.add(self._places(block.segment, block.segment_lengths))
         if len(block.span_segment):
             self._spans.append((block.span_segment, block.span_content))
-        return True
+
+    def _places(self, ids: npt.NDArray[np.uint8], lengths: npt.NDArray[np.uint32]) -> npt.NDArray[Any]:
+        if not len(ids):
+            return np.empty((0, 4), np.uint32)
+        places = self._chunks.places(ids, self._where)
+        if not np.array_equal(places[:, 3], lengths):
+            raise StoreDamaged("a recipe and a pack disagree on a chunk's length", self._where, "run lamina verify")
+        return places
+
+
+_Item = tuple[npt.NDArray[np.uint8], int] | BaseException | None  # a buffer and its bytes, a failure, or the end
 
 
 class ReadAhead:
-    """A reader whose bytes are made ready by a thread of its own."""
+    """A blob's bytes, made ready and verified by threads of its own: a `Reader`.
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self._pieces = BufferPool(0).read(reader)
+    Held against the descriptor, if there is one, as `VerifyingReader` does it: 0 says that all is verified.
+    Nothing begins before the first read.  What has failed goes on failing.
+    """
+
+    def __init__(self, reader: BlobReader, descriptor: Descriptor | None = None, stages: StageSink | None = None) -> None:
+        self._reader, self.verifies = reader, descriptor
+        self._check = Check(descriptor) if descriptor is not None else None
+        self._stages = stages
+        self._free: queue.SimpleQueue[npt.NDArray[np.uint8] | None] = queue.SimpleQueue()
+        self._woven: queue.SimpleQueue[_Item] = queue.SimpleQueue()
+        self._ready: queue.SimpleQueue[_Item] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._stopped = False
+        self._item: _Item = None
         self._view = memoryview(b"")
-        self._over = False
-        self._failure: Exception | None = None
 
     @property
     def size(self) -> int | None:
@@ -155,22 +243,96 @@ class ReadAhead:
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill the buffer; 0 only at the end."""
-        if self._failure is not None:
-            raise self._failure
-        while not self._view and not self._over:
-            try:
-                piece = next(self._pieces)
-            except Exception as error:
-                self._failure = error
-                raise
-            self._view, self._over = piece.view, piece.last
+        if not self._threads and not self._stopped:
+            self._begin()
+        if not self._view and not self._stopped:
+            self._turn()
+        if isinstance(self._item, BaseException):
+            raise self._item
         count = min(len(buffer), len(self._view))
         buffer[:count] = self._view[:count]
         self._view = self._view[count:]
         return count
 
     def close(self) -> None:
-        """Stops the thread."""
-        self._over, self._view = True, memoryview(b"")
-        self._pieces.close()  # type: ignore[attr-defined]
+        """Stops the threads."""
+        self._view = memoryview(b"")
+        self._end()
         self._reader.close()
+
+    def _begin(self) -> None:
+        self._memory = self._reader.packs.frames.lend(BUFFERS * WINDOW)
+        for i in range(BUFFERS):
+            self._free.put(self._memory[i * WINDOW : (i + 1) * WINDOW])
+        self._reader.packs.frames.enter()
+        self._threads = [threading.Thread(target=self._run, name="lamina-read", daemon=True),
+                         threading.Thread(target=self._verify, name="lamina-verify", daemon=True)]
+        for thread in self._threads:
+            thread.start()
+
+    def _turn(self) -> None:
+        """Give back the buffer that is used up; take the next."""
+        if isinstance(self._item, tuple):
+            self._free.put(self._item[0])
+        self._item = self._ready.get()
+        if isinstance(self._item, tuple):
+            self._view = memoryview(self._item[0])[: self._item[1]]
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        """Stop the threads."""
+        self._stopped = True
+        if not self._threads:
+            return
+        self._free.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._threads = []
+        self._reader.close()  # lets go of frames
+        self._reader.packs.frames.leave()
+        self._reader.packs.frames.give_back(self._memory)
+
+    def _run(self) -> None:
+        """Fill buffers."""
+        end: _Item = None
+        failure: BaseException | None = None
+        reader = self._reader
+        try:
+            if self._check is not None:
+                self._check.announced(reader.size)
+            while True:
+                try:
+                    while failure is None and reader.prepared < AHEAD and reader.prepare(
+                            WINDOW, force=not reader.prepared, ahead=True):
+                        pass
+                except Exception as error:  # of a later part: what comes before it is good
+                    failure = error
+                if not reader.prepared:
+                    end = failure
+                    break
+                buffer = self._free.get()
+                if buffer is None or self._stopped:
+                    break
+                self._woven.put((buffer, reader.weave(memoryview(buffer))))
+        except BaseException as error:  # raised again by the consumer
+            end = error
+        self._woven.put(end)
+
+    def _verify(self) -> None:
+        """Hash them."""
+        clock = Clock(self._stages)
+        end: _Item = None
+        try:
+            while isinstance(item := self._woven.get(), tuple):
+                clock.start()
+                if self._check is not None and not self._stopped:
+                    self._check.update(memoryview(item[0])[: item[1]])
+                clock.tick("verify", item[1])
+                self._ready.put(item)
+            end = item
+            if end is None and self._check is not None:
+                self._check.finish()
+        except BaseException as error:  # raised again by the consumer
+            end = error
+        self._ready.put(end)

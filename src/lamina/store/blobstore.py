@@ -24,7 +24,7 @@ from lamina.store.schema import LIVE, BlobRow
 if TYPE_CHECKING:
     from lamina._native.tarscan import EntryColumns
     from lamina.content import Reader
-    from lamina.content.progress import Progress
+    from lamina.content.progress import Progress, StageSink
     from lamina.store.collect import Collected
     from lamina.store.index import ChunkIndex
     from lamina.store.packs import ChunkReader, Packs
@@ -89,9 +89,9 @@ class BlobStore:
         reap(self.catalog, self.state_dir, self.backend)
         return Session(self, parsed, progress, verify=verify, tuning=tuning)
 
-    def reading(self) -> Reading:
-        """A reader's session: what is there now stays until it ends."""
-        return Reading(self)
+    def reading(self, stages: StageSink | None = None) -> Reading:
+        """A reader's session: what is there now stays until it ends.  `stages` is told where the time of its blobs goes."""
+        return Reading(self, stages)
 
     # -- what the catalog knows
 
@@ -165,13 +165,16 @@ class BlobStore:
 
         return Head.decode(self.packs.record(row.pack, row.record), row.digest)
 
-    def reader_of_row(self, row: BlobRow, index: ChunkIndex) -> Reader:
-        """The bytes of a blob or document, not verified."""
+    def reader_of_row(
+        self, row: BlobRow, index: ChunkIndex, descriptor: Descriptor | None = None, stages: StageSink | None = None
+    ) -> Reader:
+        """The bytes of a blob or document; with a descriptor, verified as they are read."""
         if row.kind == "document":
-            return BytesReader(self.packs.record(row.pack, row.record))
-        from lamina.store.assemble import BlobReader, ReadAhead
+            return _verified(BytesReader(self.packs.record(row.pack, row.record)), descriptor)
+        from lamina.store.assemble import WINDOW, BlobReader, ReadAhead
 
-        return ReadAhead(BlobReader(self.head_of_row(row), self.chunks(index), self.packs))
+        blob = BlobReader(self.head_of_row(row), self.chunks(index), self.packs, stages)
+        return ReadAhead(blob, descriptor, stages) if blob.size > WINDOW else _verified(blob, descriptor)
 
     def entries(self, digest: str) -> Iterator[EntryColumns]:
         """The entry table of a layer, block by block; `NotFound`."""
@@ -259,11 +262,15 @@ class BlobStore:
         }
 
 
+def _verified(reader: Reader, descriptor: Descriptor | None) -> Reader:
+    return reader if descriptor is None else VerifyingReader(reader, descriptor)
+
+
 class Reading:
     """A reader's session, and a `Source`: it holds a lease, so that packs which it may read stay."""
 
-    def __init__(self, store: BlobStore) -> None:
-        self.store = store
+    def __init__(self, store: BlobStore, stages: StageSink | None = None) -> None:
+        self.store, self._stages = store, stages
         self._known: set[int] = set()
         self.lease = Lease.acquire(store.catalog, store.state_dir, "read")
 
@@ -288,7 +295,7 @@ class Reading:
         if (row := self.store.catalog.blob(descriptor.digest)) is None:
             raise NotFound("no such blob", descriptor.digest)
         self._catch_up(row.pack)
-        return VerifyingReader(self.store.reader_of_row(row, self.index), descriptor)
+        return self.store.reader_of_row(row, self.index, descriptor, self._stages)
 
     def _catch_up(self, number: int) -> None:
         """See that the index knows what the commit knew that put a head into this pack."""

@@ -53,19 +53,31 @@ def parameters(level: int, size: int = FRAME_BYTES, **own: int) -> zstandard.Zst
 
 def decode(codec: int, stored: bytes | memoryview, plain: int, where: str) -> bytes | memoryview:
     """The plain bytes of a record whose checksum has been found right."""
+    if codec == RAW and len(stored) == plain:
+        return stored
+    data = bytearray(plain)
+    decode_into(codec, memoryview(stored), memoryview(data), where)
+    return memoryview(data)
+
+
+def decode_into(codec: int, stored: memoryview, plain: memoryview, where: str) -> None:
+    """The same, to where they are wanted."""
     if codec == RAW:
-        data: bytes | memoryview = stored
+        count = len(stored)
+        if count == len(plain):
+            plain[:] = stored
     elif codec == ZSTD:
         if not hasattr(_local, "decompressor"):
             _local.decompressor = zstandard.ZstdDecompressor()
         try:
-            if zstandard.frame_content_size(stored) != plain:  # else a frame may be a bomb: its own word goes above the limit
-                raise StoreDamaged("a frame has another length than its header says", where, "run lamina verify")
-            data = _local.decompressor.decompress(stored, max_output_size=plain)
+            count = zstandard.frame_content_size(stored)
+            if count == len(plain) > 0:  # else a frame may be a bomb: its own word goes above the limit
+                # As large as its frame says: zstd writes straight into it, through no window of its own.
+                reader = _local.decompressor.stream_reader(stored, read_size=len(stored))
+                count = reader.readinto(plain)
         except zstandard.ZstdError as error:
             raise StoreDamaged(f"a frame cannot be decompressed ({error})", where, "run lamina verify") from error
     else:
         raise StoreDamaged(f"a frame has the unknown codec {codec}", where, "use a newer lamina")
-    if len(data) != plain:
+    if count != len(plain):
         raise StoreDamaged("a frame has another length than its header says", where, "run lamina verify")
-    return data

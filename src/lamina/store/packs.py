@@ -15,13 +15,14 @@ from lamina.errors import NotFound, StoreDamaged
 from lamina.storage import Backend, ReadHandle
 from lamina.store import layout
 from lamina.store.codec import decode
+from lamina.store.frames import Frame, Frames
 from lamina.store.index import ChunkIndex
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 HANDLES = 64  # open packs at a time
-FRAME_CACHE = 16 << 20  # plain bytes of frames kept: neighbours in a recipe mostly share a frame
+META_CACHE = 8 << 20  # plain bytes of frames read one by one that are kept: recipe and entry blocks
 FOOTERS = 4096  # footers kept mapped; their pages are the file's
 
 
@@ -88,7 +89,8 @@ class Packs:
         self._lock = threading.RLock()
         self._handles: _Lru[int, ReadHandle] = _Lru(HANDLES)
         self._footers: _Lru[int, layout.Footer] = _Lru(FOOTERS)
-        self._frames: _Lru[tuple[int, int], bytes | memoryview] = _Lru(FRAME_CACHE)
+        self._frames: _Lru[tuple[int, int], bytes | memoryview] = _Lru(META_CACHE)
+        self.frames = Frames(self)
         self.bytes_read = 0
 
     def footer(self, number: int) -> layout.Footer:
@@ -96,7 +98,7 @@ class Packs:
         with self._lock:
             found = self._footers.get(number)
             if found is None:
-                found = read_footer(self._handle(number))
+                found = read_footer(self.handle(number))
                 self._footers.put(number, found)
             return found
 
@@ -111,10 +113,10 @@ class Packs:
             raise StoreDamaged(f"record {record} is not there", footer.where, "run lamina verify")
         row = footer.records[record]
         data = bytearray(int(row["stored"]))
-        got = self._handle(number).pread_into(memoryview(data), int(row["offset"]))
+        got = self.handle(number).pread_into(memoryview(data), int(row["offset"]))
         if got != len(data) or layout.checksum(memoryview(data)) != int(row["checksum"]):
             raise StoreDamaged(f"record {record} does not match its checksum", footer.where, "run lamina verify")
-        self.bytes_read += len(data)
+        self.count(len(data))
         return row, bytes(data)
 
     def record(self, number: int, record: int) -> bytes | memoryview:
@@ -131,20 +133,37 @@ class Packs:
                 self._frames.put(key, plain, len(plain))
         return plain
 
+    def count(self, stored: int) -> None:
+        """So many stored bytes were read."""
+        with self._lock:
+            self.bytes_read += stored
+
+    def locate(self, number: int, records: npt.NDArray[np.uint32]) -> list[Frame]:
+        """These records of a pack as frames, for `frames`; `StoreDamaged`."""
+        footer = self.footer(number)
+        if len(records) and int(records.max()) >= len(footer.records):
+            raise StoreDamaged(f"record {int(records.max())} is not there", footer.where, "run lamina verify")
+        rows = footer.records[records]
+        columns = [rows[name].tolist() for name in ("offset", "stored", "plain", "codec", "checksum")]
+        return [Frame(number, *row, footer.where) for row in zip(records.tolist(), *columns, strict=True)]  # type: ignore[call-arg]
+
     def forget(self, number: int) -> None:
         """A pack is gone, or is to be read afresh."""
+        self.frames.forget(number)
         with self._lock:
             self._handles.pop(number)
             self._footers.pop(number)
 
     def close(self) -> None:
         """Let go of all files."""
+        self.frames.clear()
         with self._lock:
             self._handles.clear()
             self._footers.clear()
             self._frames.clear()
 
-    def _handle(self, number: int) -> ReadHandle:
+    def handle(self, number: int) -> ReadHandle:
+        """A pack, open; `StoreDamaged`."""
         # A handle that falls out of the cache is closed when its last reader lets go of it, not under its hands.
         with self._lock:
             found = self._handles.get(number)
