@@ -13,7 +13,7 @@ import pytest
 from contracts.backend import BackendContract, get, pattern, put
 
 from lamina.errors import NotFound, StorageError, StoreDamaged, StoreError, StoreTooNew
-from lamina.storage import mounts, writer
+from lamina.storage import direct, mounts
 from lamina.storage.local import LocalBackend
 
 
@@ -152,10 +152,10 @@ def test_buffers_are_used_again_and_few_are_kept(backend: LocalBackend) -> None:
     writers = [backend.create(f"packs/ab/{i}", "me") for i in range(10)]
     for each in writers:
         each.abort()
-    assert len(writer._pool) == 4
-    kept = {id(buffer) for buffer in writer._pool}
+    assert len(direct._pool) == 4
+    kept = {id(buffer) for buffer in direct._pool}
     put(backend, "packs/ab/one", b"x")
-    assert {id(buffer) for buffer in writer._pool} == kept
+    assert {id(buffer) for buffer in direct._pool} == kept
 
 
 # -- the disk says no -----------------------------------------------------------------------------------------

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lamina.errors import Conflict, NotFound, StorageError
+from lamina.storage.direct import DirectFile
 
 # Large writes pass by it; it gathers the headers and documents between them.
 _BUFFER = 64 * 1024
+_RESERVE = 64 << 20  # bytes of space asked for at a time
 
 
 @contextmanager
-def atomic_output(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def atomic_output(path: str | os.PathLike[str]) -> Iterator[BinaryIO | DirectFile]:
     """A file to write that takes the place of `path` at the end of the block, synced, or never.
 
     It is made beside `path`, with the mode of the file that it replaces; a symbolic link is followed, so that it
@@ -28,33 +30,41 @@ def atomic_output(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     mode = _mode(place)
     if mode is not None and stat.S_ISDIR(mode):
         raise Conflict("a directory is in the way", path, "name a file in it")
-    regular = mode is None or stat.S_ISREG(mode)
-    written = beside(place) if regular else place
-    flags = os.O_WRONLY | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if regular else 0)
+    if mode is None or stat.S_ISREG(mode):
+        with _new_file(path, place, mode) as new:
+            yield new
+        return
     with translated(path):
-        file = os.fdopen(os.open(written, flags, 0o666), "wb", buffering=_BUFFER)
+        file = os.fdopen(os.open(place, os.O_WRONLY | os.O_CLOEXEC), "wb", buffering=_BUFFER)
     try:
         yield file
         with translated(path):
-            file.flush()
-            if regular:
-                _publish(file.fileno(), written, place, mode)
             file.close()
-    except BaseException:
+    finally:
         # What is still buffered is not wanted any more; that it cannot be written is no news.
         with suppress(OSError):
             file.close()
-        if regular:
-            written.unlink(missing_ok=True)
+
+
+@contextmanager
+def _new_file(path: str | os.PathLike[str], place: Path, mode: int | None) -> Iterator[DirectFile]:
+    written = beside(place)
+    with translated(path):
+        file = DirectFile(written)
+    try:
+        file.reserve(_RESERVE, _RESERVE)
+        yield file
+        with translated(path):
+            if mode is not None:
+                os.fchmod(file.fd, stat.S_IMODE(mode))
+            file.finish()
+            written.replace(place)
+            sync_directory(place.parent)
+    except BaseException:
+        written.unlink(missing_ok=True)
         raise
-
-
-def _publish(fd: int, written: Path, place: Path, mode: int | None) -> None:
-    if mode is not None:
-        os.fchmod(fd, stat.S_IMODE(mode))
-    os.fsync(fd)
-    written.replace(place)
-    sync_directory(place.parent)
+    finally:
+        file.close()
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tarfile
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from lamina.archive.output import translated
 from lamina.content import Reader
@@ -20,6 +20,34 @@ class Writer(Protocol):
         """Write some or all; how many, or None for all."""
 
 
+@runtime_checkable
+class Roomy(Protocol):
+    """A writer whose next bytes may be put into its own buffer: each byte is copied once less."""
+
+    def write(self, data: memoryview, /) -> int | None:
+        """As any writer's."""
+
+    def room(self) -> memoryview:
+        """Where they go, never empty."""
+
+    def filled(self, count: int) -> None:
+        """So many of them are there."""
+
+
+class _Buffered:
+    """Room for any writer."""
+
+    def __init__(self, tar: TarWriter) -> None:
+        self._tar = tar
+        self._buffer = memoryview(bytearray(_BUFFER))
+
+    def room(self) -> memoryview:
+        return self._buffer
+
+    def filled(self, count: int) -> None:
+        self._tar.write(self._buffer[:count])
+
+
 class TarWriter:
     """Members of mode 0644, owner 0, time 0; sizes of 8 GiB and more in PAX records, which all readers know.
 
@@ -28,26 +56,27 @@ class TarWriter:
 
     def __init__(self, out: Writer) -> None:
         self._out = out
-        self._buffer = memoryview(bytearray(_BUFFER))
+        self._room: Roomy | _Buffered = out if isinstance(out, Roomy) else _Buffered(self)
 
     def directory(self, name: str) -> None:
         """A directory; its name ends in a slash."""
         info = tarfile.TarInfo(name)
         info.type, info.mode = tarfile.DIRTYPE, 0o755
-        self._write(info.tobuf(tarfile.PAX_FORMAT))
+        self.write(info.tobuf(tarfile.PAX_FORMAT))
 
     def document(self, name: str, data: bytes) -> None:
         """A file from memory."""
         self._header(name, len(data))
-        self._write(data)
+        self.write(data)
         self._pad(len(data))
 
     def file(self, name: str, size: int, reader: Reader) -> None:
         """A file of `size` bytes, which the reader must have (a `VerifyingReader` raises otherwise)."""
         self._header(name, size)
         written = 0
-        while count := reader.readinto(self._buffer):
-            self._write(self._buffer[:count])
+        while count := reader.readinto(self._room.room()):
+            with translated("the archive"):
+                self._room.filled(count)
             written += count
         if written != size:
             raise ValueError(f"{name}: {written} bytes instead of {size}")
@@ -55,18 +84,19 @@ class TarWriter:
 
     def finish(self) -> None:
         """The end of the archive; `out` stays open."""
-        self._write(_ZEROS * 2)
+        self.write(_ZEROS * 2)
 
     def _header(self, name: str, size: int) -> None:
         info = tarfile.TarInfo(name)
         info.size = size
-        self._write(info.tobuf(tarfile.PAX_FORMAT))
+        self.write(info.tobuf(tarfile.PAX_FORMAT))
 
     def _pad(self, size: int) -> None:
         if size % _BLOCK:
-            self._write(_ZEROS[size % _BLOCK :])
+            self.write(_ZEROS[size % _BLOCK :])
 
-    def _write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes | memoryview) -> None:
+        """Bytes as they are."""
         rest = memoryview(data)
         with translated("the archive"):
             while rest:

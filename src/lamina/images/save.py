@@ -17,6 +17,7 @@ from lamina.images.records import descriptor_of, manifest_descriptor, read_view
 from lamina.images.view import View
 from lamina.oci import Descriptor, Platform
 from lamina.reference import Reference, is_hex_id
+from lamina.storage.direct import DirectFile
 from lamina.store import BlobStore
 
 if TYPE_CHECKING:
@@ -100,9 +101,9 @@ def _every_tag(view: View, word: str) -> list[str]:
             if root.reference and root.reference.tag and root.reference.name == reference.name]
 
 
-def _write(out: BinaryIO, source: Source, roots: Roots, format: str, platform: Platform | None,
+def _write(out: BinaryIO | DirectFile, source: Source, roots: Roots, format: str, platform: Platform | None,
            observer: _Observer) -> int:
-    counted = _Counted(out)
+    counted = _Counted(out) if not isinstance(out, DirectFile) else _CountedFile(out)
     if format == "oci-archive":
         write_oci_archive(counted, source, roots, observer=observer)
     else:
@@ -113,13 +114,25 @@ def _write(out: BinaryIO, source: Source, roots: Roots, format: str, platform: P
 class _Counted:
     """A file that counts what is written to it."""
 
-    def __init__(self, out: BinaryIO) -> None:
+    def __init__(self, out: BinaryIO | DirectFile) -> None:
         self._out, self.bytes = out, 0
 
     def write(self, data: memoryview, /) -> int:
         count = self._out.write(data)
         self.bytes += count
         return count
+
+
+class _CountedFile(_Counted):
+    """The same, with room for bytes that need not be copied again."""
+
+    def __init__(self, out: DirectFile) -> None:
+        super().__init__(out)
+        self.room, self._filled = out.room, out.filled
+
+    def filled(self, count: int) -> None:
+        self._filled(count)
+        self.bytes += count
 
 
 class _Watched:
