@@ -29,7 +29,7 @@ from lamina.store.recipe import Block, Head, blocks
 WINDOW: Final = 2 << 20  # bytes of a window and of a buffer
 BUFFERS: Final = 5  # one being filled, one hashed, one written, and two so that nobody waits for another's hiccup
 AHEAD: Final = 6  # windows whose frames are made ready: the work of some 5 ms for two threads
-FRAMES: Final = 8 << 20  # plain bytes of the frames of a window, if those are more than one
+FRAMES: Final = 20 << 20  # plain bytes of the frames of a window, if those are more than one: two of 8 MiB and some small ones
 PLAN: Final = 32 << 20  # bytes of a plan
 PIECES: Final = 1 << 14  # pieces of a plan: 1 MiB of columns
 

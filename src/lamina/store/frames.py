@@ -12,7 +12,8 @@ import itertools
 import os
 import queue
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final, NamedTuple, Protocol
 
@@ -99,6 +100,19 @@ class Held(NamedTuple):
 
     extents: list[Extent]
     places: list[tuple[Extent, int]]
+
+
+def _batches(frames: list[Frame], size: int = 4 << 20) -> Iterator[list[Frame]]:
+    batch: list[Frame] = []
+    plain = 0
+    for frame in frames:
+        if batch and plain + frame.plain > size:
+            yield batch
+            batch, plain = [], 0
+        batch.append(frame)
+        plain += frame.plain
+    if batch:
+        yield batch
 
 
 class _Arena:
@@ -200,6 +214,33 @@ class Frames:
                 self._drop(each)
             if not self._known:
                 self._arena = None
+
+    def each(self, frames: list[Frame]) -> Iterator[tuple[Frame, U8 | None]]:
+        """One after another, with their plain bytes, good until the next; None for one that could not be read like the others.
+
+        Some are made ready by threads meanwhile, 4 MiB at a time.
+        """
+        batches = _batches(frames)
+        held: deque[tuple[list[Frame], Held]] = deque()
+        self.enter()
+        try:
+            batch = next(batches, None)
+            while batch or held:
+                while batch and len(held) < 3 and (more := self.hold(batch, force=not held, ahead=True)):
+                    held.append((batch, more))
+                    batch = next(batches, None)
+                for frame, (extent, i) in zip(held[0][0], held[0][1].places, strict=True):
+                    try:
+                        plain = extent.view(i)
+                    except LaminaError:
+                        yield frame, None
+                    else:
+                        yield frame, plain
+                self.release(held.popleft()[1])
+        finally:
+            for _, one in held:
+                self.release(one)
+            self.leave()
 
     def lend(self, size: int) -> U8:
         """A reader's buffers: those of the one before it, if there are."""

@@ -112,9 +112,9 @@ class Packs:
         if record >= len(footer.records):
             raise StoreDamaged(f"record {record} is not there", footer.where, "run lamina verify")
         row = footer.records[record]
-        data = bytearray(int(row["stored"]))
-        got = self.handle(number).pread_into(memoryview(data), int(row["offset"]))
-        if got != len(data) or layout.checksum(memoryview(data)) != int(row["checksum"]):
+        data = memoryview(bytearray(int(row["stored"])))
+        got = self.handle(number).pread_into(data, int(row["offset"]))
+        if got != len(data) or layout.checksum(data) != int(row["checksum"]):
             raise StoreDamaged(f"record {record} does not match its checksum", footer.where, "run lamina verify")
         self.count(len(data))
         return row, bytes(data)
