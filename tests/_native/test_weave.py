@@ -34,10 +34,10 @@ def test_fill_then_gather_gives_the_chunks_back(lengths: list[int], room: int, s
         assert until > at and used <= room and len(places) == until - at
         if until < len(rows):
             assert used + lengths[rows[until]] > room  # as many as fit
-        out = np.zeros(room + 3, np.uint8)
         taken = u32([lengths[i] for i in rows[at:until]])
-        end = gather(out, 3, frame, places, taken)
-        got += out[3:end].tobytes()
+        out = np.zeros(int(taken.sum()), np.uint8)
+        gather(out, [frame], np.zeros(len(taken), np.uint32), places, taken, 0)
+        got += out.tobytes()
         at = until
     assert got == b"".join(wanted)
 
@@ -63,55 +63,81 @@ def test_fill_from_outside(used: int, first: int) -> None:
         fill(np.zeros(20, np.uint8), used, np.zeros(10, np.uint8), i64([0]), i64([1]), i64([0]), first)
 
 
-@pytest.mark.parametrize(("at", "places", "lengths"), [
-    (0, [11], [0]), (0, [10], [1]), (0, [0], [11]), (0, [0xFFFFFFFF], [1]), (0, [1], [0xFFFFFFFF]), (-1, [0], [1]),
-    (18, [0], [3]), (21, [0], [0]), ((1 << 63) - 1, [0], [1]), (0, [0, 1], [1]), (0, [0, 0, 0], [8, 8, 8]),
+@pytest.mark.parametrize(("frame", "source", "lengths", "skip", "room"), [
+    ([2], [0], [1], 0, 1), ([0], [11], [0], 0, 0), ([0], [10], [1], 0, 1), ([0], [0xFFFFFFFF], [1], 0, 1),
+    ([0], [1], [0xFFFFFFFF], 0, 9), ([0], [0], [3], 4, 3), ([0], [0], [3], 0, 4), ([0], [0], [3], -1, 3),
+    ([0, 0], [0], [3], 0, 3), ([0], [0], [3, 3], 0, 3), ([], [], [], 0, 1), ([1], [0], [1], 0, 1),
 ])
-def test_gather_outside(at: int, places: list[int], lengths: list[int]) -> None:
-    with pytest.raises(ValueError, match=r"outside|number|fit"):
-        gather(np.zeros(20, np.uint8), at, np.zeros(10, np.uint8), u32(places), u32(lengths))
+def test_gather_outside(frame: list[int], source: list[int], lengths: list[int], skip: int, room: int) -> None:
+    frames = [np.zeros(10, np.uint8), np.zeros(0, np.uint8)]
+    if room == 0:
+        frames = []
+        frame, room = [0], 1
+    with pytest.raises(ValueError, match=r"outside|number|fill"):
+        gather(np.zeros(room, np.uint8), frames, u32(frame), u32(source), u32(lengths), skip)
+
+
+def test_gather_cuts_the_first_and_the_last_piece() -> None:
+    frames = [np.arange(10, dtype=np.uint8), np.arange(100, 110, dtype=np.uint8)]
+    out = np.zeros(6, np.uint8)
+    gather(out, frames, u32([1, 0, 1]), u32([2, 0, 5]), u32([3, 2, 5]), 2)
+    assert out.tolist() == [104, 0, 1, 105, 106, 107]
 
 
 @given(spans=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=20), seed=st.integers(0, 1 << 16))
 @settings(max_examples=80, deadline=None)
-def test_weave_in_pieces_of_any_size(spans: list[tuple[int, int]], seed: int) -> None:
+def test_plans_of_any_size(spans: list[tuple[int, int]], seed: int) -> None:
     rng = random.Random(seed)
-    segments, contents = rng.randbytes(sum(a for a, _ in spans)), rng.randbytes(sum(b for _, b in spans))
+
+    def cut(total: int) -> list[int]:
+        lengths = []
+        while total:
+            lengths.append(rng.randint(0, min(total, 30)))
+            total -= lengths[-1]
+        return lengths
+
+    segments, contents = cut(sum(a for a, _ in spans)), cut(sum(b for _, b in spans))
+    bytes_of = {"s": rng.randbytes(sum(segments)), "c": rng.randbytes(sum(contents))}
     expected, seg, con = b"", 0, 0
     for a, b in spans:
-        expected += segments[seg : seg + a] + contents[con : con + b]
+        expected += bytes_of["s"][seg : seg + a] + bytes_of["c"][con : con + b]
         seg, con = seg + a, con + b
+    begins = {"s": np.cumsum([0, *segments]), "c": np.cumsum([0, *contents])}
     weaver = Weaver()
-    cut = rng.randint(0, len(spans))
-    batches = [spans[:cut], spans[cut:]]
-    got, seg, con = b"", 0, 0
-    while True:
+    split = rng.randint(0, len(spans))
+    batches = [spans[:split], spans[split:]]
+    got, at = b"", [0, 0, 0, 0]
+    known = [rng.randint(0, len(segments)), rng.randint(0, len(contents))]  # more chunks become known as it goes on
+    while batches or not weaver.idle:
         if weaver.idle:
-            if not batches:
-                break
             batch = batches.pop(0)
             weaver.spans(i64([a for a, _ in batch]), i64([b for _, b in batch]))
-        out = np.zeros(rng.randint(1, 30), np.uint8)
-        start = rng.randint(0, len(out) - 1)
-        seg_end, con_end = min(len(segments), seg + rng.randint(0, 20)), min(len(contents), con + rng.randint(0, 20))
-        before = seg, con
-        at, seg, con = weaver.weave(out, start, segments[:seg_end], seg, contents[:con_end], con)
-        assert at - start == seg - before[0] + con - before[1]
-        got += out[start:at].tobytes()
-        if at < len(out) and not weaver.idle:  # it stopped for want of the stream that it says
-            assert (con == con_end) if weaver.wants_content else (seg == seg_end)
+        want, most = rng.randint(1, 60), rng.randint(1, 8)
+        before = list(at)
+        streams = u32(segments[: known[0]]), *at[:2], u32(contents[: known[1]]), *at[2:]
+        rows, skips, lengths, *at = weaver.plan(want, most, *streams)
+        assert int(lengths.sum()) <= want and len(rows) <= most
+        touched = at[0] - before[0] + (at[1] > 0)
+        for row, skip, length in zip(rows.tolist(), skips.tolist(), lengths.tolist(), strict=True):
+            stream, chunk = ("s", before[0] + row) if row < touched else ("c", before[2] + row - touched)
+            start = int(begins[stream][chunk]) + skip
+            assert 0 < length <= int(begins[stream][chunk + 1]) - start
+            got += bytes_of[stream][start : start + length]
+        known = [min(len(segments), known[0] + 1), min(len(contents), known[1] + 1)]
     assert got == expected
-    assert (seg, con) == (len(segments), len(contents))
 
 
-def test_weave_misuse() -> None:
+def test_weaver_misuse() -> None:
     weaver = Weaver()
     assert weaver.idle
     with pytest.raises(ValueError, match="number"):
         weaver.spans(i64([1]), i64([]))
-    for at, seg, con in ((-1, 0, 0), (0, -1, 0), (0, 0, -1), (5, 0, 0), (0, 3, 0), (0, 0, 3)):
+    for place in ((-1, 0, 0, 0), (0, 0, -1, 0), (2, 0, 0, 0), (0, 0, 2, 0), (0, 6, 0, 0), (0, 0, 0, 6), (1, 1, 0, 0),
+                  (0, 0, 1, 1), (0, -1, 0, 0), (0, 0, 0, -1)):
         with pytest.raises(ValueError, match="outside"):
-            weaver.weave(bytearray(4), at, b"ab", seg, b"cd", con)
+            weaver.plan(10, 10, u32([5]), *place[:2], u32([5]), *place[2:])
+    with pytest.raises(ValueError, match="outside"):
+        weaver.plan(10, -1, u32([5]), 0, 0, u32([5]), 0, 0)
 
 
 def laid(chunks: list[bytes], ids: list[bytes], kind: int) -> bytes:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
+import random
 import tarfile
 from pathlib import Path
 
@@ -15,11 +18,12 @@ from lamina.archive import (
     OciLayout,
     atomic_output,
     open_source,
+    output,
     write_docker_archive,
     write_oci_archive,
     write_oci_dir,
 )
-from lamina.archive.tarwriter import TarWriter
+from lamina.archive.tarwriter import TarWriter, Writer
 from lamina.content import Reader, Source
 from lamina.content.copy import copy_graph
 from lamina.content.memory import MemoryTarget
@@ -380,6 +384,41 @@ def test_a_file_appears_whole(tmp_path: Path) -> None:
         assert not place.exists()
     assert place.read_bytes() == b"data"
     assert [one.name for one in tmp_path.iterdir()] == ["out.tar"]
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_a_large_file_through_its_room(direct: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    true_open = os.open
+
+    def refusing(path: str, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_DIRECT:
+            raise OSError(errno.EINVAL, "no O_DIRECT")
+        return true_open(path, flags, mode)
+
+    if not direct:
+        monkeypatch.setattr(os, "open", refusing)
+    monkeypatch.setattr(output, "_RESERVE", 1 << 20)
+    blobs = [random.Random(size).randbytes(size) for size in (3_000_000, 0, 1, 512, 1 << 20)]
+    before = os.umask(0o027)
+    try:
+        with atomic_output(tmp_path / "direct") as file:
+            write_members(file, blobs)
+    finally:
+        os.umask(before)
+    plain = io.BytesIO()
+    write_members(plain, blobs)
+    assert (tmp_path / "direct").read_bytes() == plain.getvalue()
+    assert (tmp_path / "direct").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "direct").stat().st_blocks * 512 < len(plain.getvalue()) + (1 << 16)  # what was reserved is given back
+    assert [one.name for one in tmp_path.iterdir()] == ["direct"]
+
+
+def write_members(out: Writer, blobs: list[bytes]) -> None:
+    tar = TarWriter(out)
+    for number, data in enumerate(blobs):
+        tar.file(f"blob{number}", len(data), BytesReader(data))
+        tar.document(f"document{number}", data)
+    tar.finish()
 
 
 @pytest.mark.parametrize("error", [KeyError, KeyboardInterrupt, OSError])

@@ -6,7 +6,7 @@ import pytest
 from contracts.samples import DrippingReader, EndlessReader, FailingReader, describe, put
 
 from lamina.content.memory import MemoryTarget
-from lamina.content.verify import BytesReader, VerifyingReader, read_all, read_blob
+from lamina.content.verify import BytesReader, VerifyingReader, read_all, read_blob, verifying
 from lamina.digest import Digest
 from lamina.errors import DigestMismatch, LimitExceeded, NotFound, SizeMismatch
 from lamina.oci import Descriptor
@@ -55,6 +55,16 @@ def test_a_size_that_is_announced_wrong_is_not_read() -> None:
     with pytest.raises(SizeMismatch, match="2560 bytes instead of 2559"):
         VerifyingReader(inner, describe(DATA[:-1])).readinto(memoryview(bytearray(10)))
     assert read_all(inner, 10_000) == DATA
+
+
+def test_what_verifies_already_is_not_hashed_again() -> None:
+    inner = VerifyingReader(BytesReader(DATA), describe(DATA))
+    assert verifying(inner, describe(DATA)) is inner
+    other = Descriptor("x", Digest.of(DATA, "sha512"), len(DATA))
+    for wanted in (describe(DATA[:-1]), describe(DATA[::-1]), other, Descriptor("x", inner.verifies.digest, 1)):
+        assert verifying(inner, wanted) is not inner
+    with pytest.raises(DigestMismatch):
+        read_all(verifying(BytesReader(DATA[::-1]), describe(DATA)), 10_000)
 
 
 def test_errors_of_the_reader_pass_and_stay() -> None:

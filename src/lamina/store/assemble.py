@@ -126,7 +126,7 @@ class BlobReader:
         self._plan: _Plan | None = None
         self._windows: deque[_Window] = deque()  # whose frames are held
         self._next: _Window | None = None  # for whose frames there was no room
-        self._clock = Clock(stages)
+        self._stages, self._clock = stages, Clock(stages)
 
     @property
     def size(self) -> int:
@@ -149,7 +149,7 @@ class BlobReader:
                     return False
                 self._plan = self._make_plan()
             window = self._plan.window(want)
-        window.held = self.packs.frames.hold(window.frames, force=force, ahead=ahead)
+        window.held = self.packs.frames.hold(window.frames, force=force, ahead=ahead, stages=self._stages)
         self._next = None if window.held else window
         if window.held:
             self._windows.append(window)

@@ -66,13 +66,15 @@ class Handles(Protocol):
 class Extent:
     """Frames side by side, and where their plain bytes begin in `memory`; `ready` is held until they are there."""
 
-    __slots__ = ("failures", "frames", "memory", "place", "raw", "ready", "size", "span", "starts", "unwanted", "users")
+    __slots__ = ("failures", "frames", "memory", "place", "raw", "ready", "size", "span", "stages", "starts", "unwanted",
+                 "users")
 
     def __init__(self, frames: list[Frame]) -> None:
         first, last = frames[0], frames[-1]
         self.frames = frames
         self.users = 0
         self.unwanted = False  # never read
+        self.stages: StageSink | None = None
         self.failures: dict[int, BaseException] = {}  # by number; -1 for all
         self.ready = threading.Lock()
         self.ready.acquire()
@@ -164,11 +166,10 @@ class Frames:
         self._threads: list[threading.Thread] = []
         self._lent: list[U8] = []
         self._spare: list[U8] = []  # one for each thread that has read
-        self.stages: StageSink | None = None
 
     # -- holding
 
-    def hold(self, frames: list[Frame], *, force: bool, ahead: bool) -> Held | None:
+    def hold(self, frames: list[Frame], *, force: bool, ahead: bool, stages: StageSink | None = None) -> Held | None:
         """Hold these frames, in the order of their places, and see that they are read; None if there is no room for them now.
 
         With `force` there is room: outside of the arena if need be.  With `ahead` threads read them (between `enter` and
@@ -186,6 +187,7 @@ class Frames:
                 return None
             for each in new:
                 each.users = 2  # the reader, and whoever fills it
+                each.stages = stages
                 self._known.update((frame.key, (each, i)) for i, frame in enumerate(each.frames))
             held = Held(mine + new, [self._known[frame.key] for frame in frames])
         for each in new:
@@ -364,7 +366,7 @@ class Frames:
 
     def _fill(self, extent: Extent) -> None:
         """Read, check, decompress; what is wrong with one frame is that one's failure."""
-        clock = Clock(self.stages)
+        clock = Clock(extent.stages)
         first = extent.frames[0]
         if extent.raw:
             stored = memoryview(extent.memory)[: extent.span]
