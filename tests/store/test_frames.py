@@ -16,7 +16,7 @@ from storekit import EVERY, flip, load, noise, push, read, tar_of, words
 
 from lamina.content.verify import read_all
 from lamina.digest import Digest
-from lamina.errors import StoreDamaged
+from lamina.errors import DigestMismatch, SizeMismatch, StoreDamaged
 from lamina.oci import OCI_LAYER, Descriptor
 from lamina.store import BlobStore, assemble, frames, layout
 from lamina.store.assemble import BlobReader, ReadAhead
@@ -46,11 +46,11 @@ def blob(data: bytes) -> Descriptor:
     return Descriptor(OCI_LAYER, Digest.of(data), len(data))
 
 
-def ahead(store: BlobStore, data: bytes, index: object, digest: bool = True) -> ReadAhead:
+def ahead(store: BlobStore, data: bytes, index: object, wanted: Descriptor | None = None) -> ReadAhead:
     row = store.catalog.blob(Digest.of(data))
     assert row is not None
     reader = BlobReader(store.head_of_row(row), store.chunks(index), store.packs)  # type: ignore[arg-type]
-    return ReadAhead(reader, blob(data) if digest else None)
+    return ReadAhead(reader, wanted or blob(data))
 
 
 def needed(store: BlobStore, data: bytes) -> set[Key]:
@@ -137,6 +137,25 @@ def test_a_reader_that_is_closed_early_leaves_nothing(store: BlobStore) -> None:
             assert not held(store.packs.frames)
             assert reader.readinto(memoryview(bytearray(1))) == 0
         assert read(store, Digest.of(LAYERS[0])) == LAYERS[0]
+
+
+def test_what_is_read_ahead_is_verified(store: BlobStore) -> None:
+    data = LAYERS[0]
+    with store.reading() as reading:
+        for wanted, error in ((Digest.of(LAYERS[1]), DigestMismatch), (Digest.of(data, "sha512"), None)):
+            reader = ahead(store, data, reading.index, Descriptor(OCI_LAYER, wanted, len(data)))
+            for _ in range(2):
+                if error is None:
+                    assert read_all(reader, EVERY) in {data, b""}
+                else:
+                    with pytest.raises(error):
+                        read_all(reader, EVERY)
+            reader.close()
+        for size in (len(data) - 1, len(data) + 1):
+            reader = ahead(store, data, reading.index, Descriptor(OCI_LAYER, Digest.of(data), size))
+            with pytest.raises(SizeMismatch, match=f"blob has {len(data)} bytes instead of {size}"):
+                reader.readinto(memoryview(bytearray(1)))
+            reader.close()
 
 
 def test_damage_is_raised_where_the_blob_is_read_and_not_kept(tmp_path: Path) -> None:

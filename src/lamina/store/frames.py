@@ -359,10 +359,10 @@ class Frames:
         except BaseException as error:  # raised again by whoever wants its bytes
             extent.failures[-1] = error
         finally:
-            with self._lock:
-                self._handles.count(extent.span)
-                self._let_go(extent)
+            self._handles.count(extent.span)
             extent.ready.release()
+            with self._lock:
+                self._let_go(extent)
 
     def _fill(self, extent: Extent) -> None:
         """Read, check, decompress; what is wrong with one frame is that one's failure."""
