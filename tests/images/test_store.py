@@ -15,7 +15,7 @@ import pytest
 
 import lamina
 from lamina.errors import ArchiveError, Conflict, InvalidContent, NotFound, UsageError
-from lamina.images import ImageStore
+from lamina.images import ImageStore, save
 from lamina.oci import Platform
 
 from .archives import Built, docker_archive, layer, oci_archive, sha256, tar_of
@@ -179,6 +179,19 @@ def test_saved_and_loaded_again(store: ImageStore, tmp_path: Path) -> None:
     with lamina.open(tmp_path / "other") as other:
         assert [(one.reference, one.image_id) for one in other.load(out).loaded] == [
             ("base:1", BASE.id), ("", CHILD.id)]
+
+
+def test_stages_of_save(store: ImageStore, tmp_path: Path) -> None:
+    load(store, (BASE, ["base"]))
+    written = 0
+
+    class Sink:
+        def add(self, name: str, cpu_seconds: float, wall_seconds: float, bytes: int) -> None:
+            nonlocal written
+            written += bytes if name == "write" else 0
+
+    assert save.save(store.blobs, ["base"], tmp_path / "out", stages=Sink()).bytes == written
+    assert written == (tmp_path / "out").stat().st_size
 
 
 def test_progress_of_save(store: ImageStore) -> None:

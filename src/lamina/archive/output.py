@@ -46,6 +46,8 @@ def atomic_output(path: str | os.PathLike[str]) -> Iterator[BinaryIO | DirectFil
             file.close()
 
 
+# O_DIRECT, for saves of 1.78 GB to ext4, beside other work: 0.3 s of system time and 6.8 s in all, against 0.6 s and 7.8 s
+# through the page cache synced every 8 MiB, and 5.1 s and 21 s through the page cache synced at the end.
 @contextmanager
 def _new_file(path: str | os.PathLike[str], place: Path, mode: int | None) -> Iterator[DirectFile]:
     written = beside(place)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from lamina.archive import write_docker_archive, write_oci_archive, write_oci_dir
 from lamina.archive.output import atomic_output
-from lamina.content.progress import Silent
+from lamina.content.progress import Clock, Silent
 from lamina.errors import UsageError
 from lamina.images.names import find
 from lamina.images.records import descriptor_of, manifest_descriptor, read_view
@@ -22,7 +22,7 @@ from lamina.store import BlobStore
 
 if TYPE_CHECKING:
     from lamina.content import Reader, Source
-    from lamina.content.progress import Progress
+    from lamina.content.progress import Progress, StageSink
 
 FORMATS = ("docker-archive", "oci-archive", "oci-dir")
 
@@ -45,9 +45,11 @@ def save(
     format: str = FORMATS[0],
     platform: str | None = None,
     progress: Progress | None = None,
+    stages: StageSink | None = None,
 ) -> SaveResult:
     """Write images as one archive: by name with that name alone, a repository without a tag with all its tags, by
-    id without a name.  A path appears whole or not at all; the same images give the same bytes.
+    id without a name.  A path appears whole or not at all; the same images give the same bytes.  `stages` is told where
+    the time goes.
 
     `UsageError`, `NotFound`, `InvalidReference`, `StorageError`, and `DigestMismatch` or `StoreDamaged` for stored
     bytes that do not check out.
@@ -60,7 +62,7 @@ def save(
     wanted = Platform.parse(platform) if platform else None
     roots = choose_roots(store, read_view(store), names, wanted)
     observer = _Observer(progress or Silent())
-    with store.reading() as reading:
+    with store.reading(stages) as reading:
         source = _Watched(reading, observer)
         if format == "oci-dir":
             if not isinstance(output, Path):
@@ -69,9 +71,9 @@ def save(
             return SaveResult(observer.bytes, time.monotonic() - begin)
         if isinstance(output, Path):
             with atomic_output(output) as file:
-                written = _write(file, source, roots, format, wanted, observer)
+                written = _write(file, source, roots, format, wanted, observer, stages)
         else:
-            written = _write(output, source, roots, format, wanted, observer)
+            written = _write(output, source, roots, format, wanted, observer, stages)
     return SaveResult(written, time.monotonic() - begin)
 
 
@@ -102,8 +104,9 @@ def _every_tag(view: View, word: str) -> list[str]:
 
 
 def _write(out: BinaryIO | DirectFile, source: Source, roots: Roots, format: str, platform: Platform | None,
-           observer: _Observer) -> int:
-    counted = _Counted(out) if not isinstance(out, DirectFile) else _CountedFile(out)
+           observer: _Observer, stages: StageSink | None) -> int:
+    clock = Clock(stages)
+    counted = _Counted(out, clock) if not isinstance(out, DirectFile) else _CountedFile(out, clock)
     if format == "oci-archive":
         write_oci_archive(counted, source, roots, observer=observer)
     else:
@@ -114,11 +117,13 @@ def _write(out: BinaryIO | DirectFile, source: Source, roots: Roots, format: str
 class _Counted:
     """A file that counts what is written to it."""
 
-    def __init__(self, out: BinaryIO | DirectFile) -> None:
-        self._out, self.bytes = out, 0
+    def __init__(self, out: BinaryIO | DirectFile, clock: Clock) -> None:
+        self._out, self._clock, self.bytes = out, clock, 0
 
     def write(self, data: memoryview, /) -> int:
+        self._clock.start()
         count = self._out.write(data)
+        self._clock.tick("write", count)
         self.bytes += count
         return count
 
@@ -126,12 +131,14 @@ class _Counted:
 class _CountedFile(_Counted):
     """The same, with room for bytes that need not be copied again."""
 
-    def __init__(self, out: DirectFile) -> None:
-        super().__init__(out)
+    def __init__(self, out: DirectFile, clock: Clock) -> None:
+        super().__init__(out, clock)
         self.room, self._filled = out.room, out.filled
 
     def filled(self, count: int) -> None:
+        self._clock.start()
         self._filled(count)
+        self._clock.tick("write", count)
         self.bytes += count
 
 
