@@ -23,7 +23,7 @@ FLOORS: list[tuple[set[str], bool]] = [
     ({"content"}, True),
     ({"storage"}, True),
     ({"store", "archive"}, False),
-    ({"images", ""}, True),  # '' is lamina/__init__: the door to floor 6
+    ({"images", "bench", ""}, True),  # '' is lamina/__init__: the door to floor 6
     ({"cli", "__main__"}, True),
 ]
 FLOOR_OF = {room: (number, together) for number, (rooms, together) in enumerate(FLOORS) for room in rooms}
