@@ -35,6 +35,8 @@ COMMANDS: dict[str, Entry] = {
     "gc": ("gc", "Free what no image refers to", NOTHING, "--format"),
     "verify": ("verify", "Read everything back and check it", IMAGES, "--format"),
     "info": ("info", "Show the store, versions and processor features", NOTHING, "-f --format"),
+    "bench": ("bench", "Measure layers and stages on your images, compare settings and programs", FILES,
+              "--sweep --against --runs --format --report --work"),
     "demo": ("demo", "Show deduplication on files of this machine", NOTHING, ""),
     "completion": ("completion", "Print the completion script of a shell", NOTHING, ""),
 }
