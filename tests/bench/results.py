@@ -28,8 +28,8 @@ def made_up(layers: int = 3, images: int = 2, name: str = HOSTILE, runs: int = 3
     base = Sample(tuple(1.0 + run / 100 for run in range(runs)))
     near = Sample(tuple(1.01 - run / 100 for run in range(runs)))
     slow = Sample(tuple(2.0 + run / 100 for run in range(runs)))
-    result = Result(runs, FACTS, {"lamina": "0.1.0"}, [Source(name, Path(name.replace("\x00", "")), "docker-archive", 10**9, images,
-                                                              10**9)])
+    source = Source(name, Path("x.tar"), "docker-archive", 10**9, images, 10**9)
+    result = Result(runs, FACTS, {"lamina": "0.1.0"}, [source], read=10**9)
     ours = {"in": base, "again": base, "out": base}
     result.contenders = [
         Contender("lamina zstd:1", "0.1.0", Setting(), "load", "save", 4 * 10**8,
@@ -41,7 +41,8 @@ def made_up(layers: int = 3, images: int = 2, name: str = HOSTILE, runs: int = 3
     ]
     stages = [StageRow("read", 0.1, 0.2, 10**9, 0.1, 0.1), StageRow("hash", 0.9, 0.9, 10**9, 0.9, 0.9)]
     result.stages_in, result.stages_out = stages, stages if out else []
-    result.layers = [LayerRow(digest(number), 10**6 * (number + 1), 10**6, 7, 0.1, 0.05, tuple(stages)) for number in range(layers)]
+    result.layers = [LayerRow(digest(number), 10**6 * (number + 1), 10**6, 7, 0.1, 0.05, tuple(stages))
+                     for number in range(layers)]
     columns = tuple(ImageLayers(f"{name}{number}", digest(99), (digest(number),)) for number in range(images))
     rows = tuple(tuple(10**5 * row for _ in columns) for row in range(layers))
     result.dedup = Dedup(tuple(digest(number) for number in range(layers)), columns, (10**6,) * layers, rows)

@@ -1,4 +1,4 @@
-"""The page as a parser sees it: well formed, with every picture, and nothing of an archive's names that a browser would obey."""
+"""The page as a parser sees it: well formed, with every picture, and nothing hostile that a browser would obey."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lamina.bench.report import page
 
 SPACE = "{http://www.w3.org/1999/xhtml}"
 SVG = "{http://www.w3.org/2000/svg}"
-CHARTS = {"chart-stages-in", "chart-stages-out", "chart-times-in", "chart-times-out", "chart-scatter", "chart-layers", "chart-dedup"}
+CHARTS = {f"chart-{name}" for name in ("stages-in", "stages-out", "times-in", "times-out", "scatter", "layers", "dedup")}
 
 
 def parsed(text: str) -> ElementTree.Element:

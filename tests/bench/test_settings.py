@@ -10,7 +10,8 @@ from lamina.store.tuning import Tuning
 
 def test_all_combinations_in_order_each_once() -> None:
     found = parse_sweep(["compression=none+zstd:3+none,chunk-size=16+64", "threads=1"])
-    assert [str(one) for one in found] == ["none, 16 KiB, 1 thread", "none, 1 thread", "zstd:3, 16 KiB, 1 thread", "zstd:3, 1 thread"]
+    assert [str(one) for one in found] == [
+        "none, 16 KiB, 1 thread", "none, 1 thread", "zstd:3, 16 KiB, 1 thread", "zstd:3, 1 thread"]
     assert parse_sweep([]) == []
     assert parse_sweep(["threads=2", "threads=3"]) == [Setting(threads=2), Setting(threads=3)]
     assert parse_sweep(["compression=zstd"]) == [Setting()]
@@ -19,14 +20,15 @@ def test_all_combinations_in_order_each_once() -> None:
 @pytest.mark.parametrize(("words", "says"), [
     ("compression", "cannot read 'compression'"), ("compresion=none", "cannot read 'compresion=none'"), ("", "cannot read ''"),
     ("compression=none,zstd:1", "cannot read 'zstd:1'"), ("compression=", "unknown compression ''"),
-    ("compression=zstd:20", "unknown compression 'zstd:20'"), ("chunk-size=48", "chunk size '48'"), ("chunk-size=8", "chunk size '8'"),
+    ("compression=zstd:20", "unknown compression 'zstd:20'"), ("chunk-size=48", "chunk size '48'"),
+    ("chunk-size=8", "chunk size '8'"),
     ("chunk-size=2048", "chunk size '2048'"), ("chunk-size=64k", "chunk size '64k'"), ("chunk-size=+", "chunk size ''"),
     ("chunk-size=" + "9" * 5000, "chunk size"), ("threads=0", "'0' threads"), ("threads=65", "'65' threads"),
     ("threads=-1", "'-1' threads"), ("threads=²", "'²' threads"),
     ("threads=" + "+".join(map(str, range(1, 41))), "40 settings"),
 ])
 def test_nonsense_is_refused(words: str, says: str) -> None:
-    with pytest.raises(UsageError, match=None) as caught:
+    with pytest.raises(UsageError) as caught:
         parse_sweep([words])
     assert says in str(caught.value)
     assert caught.value.hint

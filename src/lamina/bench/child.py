@@ -26,16 +26,19 @@ _BUFFER = 1 << 20
 
 
 def main() -> None:
-    """Answer one request; an error of ours is an answer, too."""
+    """Answer one request on standard output."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent tells the user
-    request = json.load(sys.stdin)
+    json.dump(answer(json.load(sys.stdin)), sys.stdout)
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """What is found; an error of ours is an answer, too."""
     try:
-        answer = {"load": _load, "save": _save, "drain": _drain}[request["do"]](request)
+        return {"load": _load, "save": _save, "drain": _drain}[request["do"]](request)
     except LaminaError as error:
-        answer = {"error": [error.what, error.where, error.hint], "kind": type(error).__name__}
+        return {"error": [error.what, error.where, error.hint], "kind": type(error).__name__}
     except OSError as error:
-        answer = {"error": [error.strerror or str(error), str(error.filename or ""), ""], "kind": "StorageError"}
-    json.dump(answer, sys.stdout)
+        return {"error": [error.strerror or str(error), str(error.filename or ""), ""], "kind": "StorageError"}
 
 
 def _load(request: dict[str, Any]) -> dict[str, Any]:

@@ -73,10 +73,14 @@ def names_of(loaded: dict[str, Any]) -> list[str]:
 
 def ask(**request: Any) -> tuple[Timing, dict[str, Any]]:
     """Let a child do something; what it met is raised here."""
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH"))))}
-    ran = run([sys.executable, "-m", "lamina.bench.child"], env, given=json.dumps(request).encode())
-    answer = json.loads(ran.out)
+    timing, answer = _child(request)
     if "error" in answer:
         what, where, hint = answer["error"]
         raise getattr(errors, answer["kind"], errors.LaminaError)(what, where, hint)
-    return ran.timing, answer
+    return timing, answer
+
+
+def _child(request: dict[str, Any]) -> tuple[Timing, dict[str, Any]]:
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH"))))}
+    ran = run([sys.executable, "-m", "lamina.bench.child"], env, given=json.dumps(request).encode())
+    return ran.timing, json.loads(ran.out)

@@ -3,14 +3,15 @@
     version, runs        1; how often everything was measured
     machine, versions    see `machine`
     inputs[]             name, format, bytes, plain_bytes, images
-    bytes                of all inputs: what every MB/s here is reckoned by
+    bytes                of all inputs: what every MB/s of a contender is reckoned by
+    read_bytes           of the layers that were read, each distinct one once: what the stages of `in` are reckoned by
     images[]             name, id, layers[] (digests)
     contenders[]         name, kind ("lamina" or "peer"), version, setting {compression, chunk_size_kib, threads} or null,
                          what {in, out}, stored_bytes, and the figures `in`, `again`, `out`:
                            seconds {runs[], median, least, most}, cpu_seconds (the same, or null), mb_per_second,
                            ratio {median, least, most, verdict} against the first contender, or null for itself
                          `again` (the same once more, all digests known) is Lamina's alone, else null
-    stages {in[], out[]} name, cpu_seconds, wall_seconds, bytes, seconds_per_gb (of `bytes` above), share (of all stages' CPU)
+    stages {in[], out[]} name, cpu_seconds, wall_seconds, bytes, seconds_per_gb (of `read_bytes`), share (of all stages' CPU)
     layers[]             digest, bytes, new_bytes, entries, in_seconds, out_seconds, stages[] (as above)
     dedup                layers[], images[] (names), whole_bytes[], cells[][] {bytes, own}: for each layer, for each image, the
                          plain bytes of the layer's chunks that the image has in its other layers; `own`: it has this layer
@@ -83,7 +84,7 @@ class LayerRow:
 
 @dataclass(slots=True)
 class Result:
-    """All of it."""
+    """All of it.  `read`: bytes of the layers that had to be read, each distinct one once; what stages are reckoned by."""
 
     runs: int
     machine: dict[str, Any]
@@ -93,6 +94,7 @@ class Result:
     stages_in: list[StageRow] = field(default_factory=list)
     stages_out: list[StageRow] = field(default_factory=list)
     layers: list[LayerRow] = field(default_factory=list)
+    read: int = 0
     dedup: Dedup | None = None
     skipped: list[tuple[str, str]] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
@@ -108,6 +110,7 @@ class Result:
         dedup = self.dedup
         return {
             "version": VERSION, "runs": self.runs, "machine": self.machine, "versions": self.versions, "bytes": self.bytes,
+            "read_bytes": self.read,
             "inputs": [{"name": one.name, "format": one.format, "bytes": one.bytes, "plain_bytes": one.plain,
                         "images": one.images} for one in self.inputs],
             "images": [{"name": one.name, "id": one.id, "layers": list(one.layers)} for one in (dedup.images if dedup else ())],

@@ -26,10 +26,10 @@ def stage_rows(runs: Sequence[Stages], total: int) -> list[StageRow]:
 
 def layer_rows(loaded: Sequence[Sequence[Mapping[str, Any]]],
                drained: Sequence[Mapping[str, Mapping[str, float]]]) -> list[LayerRow]:
-    """Each distinct layer once, in the order of the first run."""
+    """Each distinct layer once, the largest first."""
     by_digest = [{layer["digest"]: layer for layer in run if layer["status"] == "loaded"} for run in loaded]
     rows = []
-    for digest, first in by_digest[0].items():
+    for digest, first in sorted(by_digest[0].items(), key=lambda item: (-item[1]["size"], item[0])):
         ins = [run[digest] for run in by_digest if digest in run]
         outs = [run[digest]["seconds"] for run in drained if digest in run]
         rows.append(LayerRow(

@@ -199,7 +199,8 @@ class _Bench:
                 base = result.contenders[0].figures[name].seconds
                 other.figures[name] = Figure(figure.seconds, figure.cpu, compare(base, figure.seconds))
         result.versions |= {name: times.version for name, times in self._times.items()}
-        result.stages_in = stage_rows([run.loaded["stages"] for run in runs], result.bytes)
+        result.read = runs[0].loaded["read"]
+        result.stages_in = stage_rows([run.loaded["stages"] for run in runs], result.read)
         result.stages_out = stage_rows([run.drained["stages"] for run in runs], _drained_bytes(runs[0].drained))
         result.layers = layer_rows([run.loaded["layers"] for run in runs], [run.drained["layers"] for run in runs])
         result.warnings += self._warnings()
@@ -228,11 +229,17 @@ class _Bench:
             found.append(f"{self._result.bytes / 1e6:.0f} MB are little: most of the time is the start of each program")
         if self._uncached():
             found.append("the inputs are too large to be cached: the disk is measured too")
-        found += (f"{one.name}, {name}: the difference to {self._result.contenders[0].name} is smaller than the spread of the "
-                  "runs, and means nothing"
-                  for one in self._result.contenders[1:] for name, figure in one.figures.items()
-                  if figure.ratio and figure.ratio.verdict == "same")
+        if alike := self._alike():
+            found.append(f"the spread of the runs is larger than the difference to {self._result.contenders[0].name} in: "
+                         f"{'; '.join(alike)}: it means nothing, use more --runs on a quieter machine")
         return found
+
+    def _alike(self) -> list[str]:
+        """What differs by nothing that means anything."""
+        words = {"in": "in", "again": "in again", "out": "out"}
+        found = {one.name: [words[name] for name, figure in one.figures.items()
+                            if figure.ratio and figure.ratio.verdict == "same"] for one in self._result.contenders[1:]}
+        return [f"{name} ({', '.join(ways)})" for name, ways in found.items() if ways]
 
 
 def _figure(timings: Sequence[Timing]) -> Figure:

@@ -79,7 +79,7 @@ def _contenders(result: Result) -> str:
     keys = '<p class="note keys"><span><i class="key in"></i>Lamina</span><span><i class="key peer"></i>others</span></p>'
     point = scatter("chart-scatter", result.contenders, result.bytes)
     note = (f"Whole commands, with their start. × is the time against {base}, run by run; ≈ means that the difference is "
-            "smaller than the spread of the runs (the dark line). Lamina has synced all to disk when it ends; most others "
+            "smaller than the spread of the runs (the thin line). Lamina has synced all to disk when it ends; most others "
             "have not.")
     there = ("One point for each setting and each program: to the right is faster, below is smaller. Lines are the spread of "
              "the runs.")

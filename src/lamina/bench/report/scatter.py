@@ -9,8 +9,11 @@ from lamina.bench.report.text import percent, speed, table
 from lamina.bench.result import Contender
 
 _LEFT, _RIGHT = 11.0, 97.0  # per cent
-_TOP, _BOTTOM, _HEIGHT = 22, 300, 344  # pixels
-_LINE = 17  # pixels between two labels
+_TOP, _BOTTOM, _HEIGHT = 30, 320, 364  # pixels
+_LINE = 15  # pixels that a label takes
+_LETTER = 2.2  # per cent of the width that a letter takes on a telephone
+
+Box = tuple[float, float, float, float]  # left and right in per cent, top and bottom in pixels
 
 
 def scatter(name: str, contenders: Sequence[Contender], total: int) -> str:
@@ -19,8 +22,9 @@ def scatter(name: str, contenders: Sequence[Contender], total: int) -> str:
     across = ticks(max(x for _, x, _ in points))
     down = ticks(max(y for *_, y in points) * 100)
     parts = _axes(across, down)
-    taken: list[tuple[float, float]] = []
-    for one, fast, space in sorted(points, key=lambda point: point[2]):
+    taken: list[Box] = [(x - 2, x + 2, y - 7, y + 7)
+                        for x, y in ((_x(fast, across), _y(space * 100, down)) for _, fast, space in points)]
+    for one, fast, space in points:
         sample = one.figures["in"].seconds
         x, y = _x(fast, across), _y(space * 100, down)
         tip = f"{one.name}: {fast:,.0f} MB/s in, {percent(space)} of the archives' bytes on disk"
@@ -28,9 +32,10 @@ def scatter(name: str, contenders: Sequence[Contender], total: int) -> str:
             slow, quick = speed(total, sample.most), speed(total, sample.least)
             parts.append(line(_x(slow, across), y, min(_x(quick, across), 100), y, "range"))
         parts.append(circle(x, y, 6.5, "in" if one.setting else "peer", tip))
-        left = x > 62
-        at = _free(x, y + 4, taken)
-        parts.append(text(x, at, one.name, "label", "end" if left else "start", dx=-12 if left else 12))
+        at, anchor = _free(x, y, len(one.name) * _LETTER, taken)
+        if not -_LINE < at - y < 2 * _LINE:  # far from its point
+            parts.append(line(x, y, x, at + (4 if at < y else -12), "lead"))
+        parts.append(text(x, at, one.name, "label", anchor))
     columns = ("Who", "MB/s in", "On disk, share of the archives")
     cells = ((one.name, f"{fast:,.0f}", percent(space)) for one, fast, space in points)
     return picture(name, "Speed against space", _HEIGHT, parts) + table(columns, cells, "Speed against space")
@@ -56,12 +61,23 @@ def _y(value: float, marks: Sequence[float]) -> float:
     return _BOTTOM - (_BOTTOM - _TOP) * value / marks[-1]
 
 
-def _free(x: float, y: float, taken: list[tuple[float, float]]) -> float:
-    """A base line for a label near y that no other label has."""
-    at = y
-    for step in range(2 * len(taken) + 1):
-        at = y + (step + 1) // 2 * (_LINE if step % 2 else -_LINE)
-        if all(abs(at - other) >= _LINE or abs(x - where) > 45 for where, other in taken) and _TOP < at < _BOTTOM:
-            break
-    taken.append((x, at))
-    return at
+def _free(x: float, y: float, width: float, taken: list[Box]) -> tuple[float, str]:
+    """Base line and anchor of a label near a point, above or below it, where there is no other and no point."""
+    best: tuple[float, str, Box] | None = None
+    for step in range(5):
+        for at in (y - 11 - step * _LINE, y + 21 + step * _LINE):
+            for anchor, left in (("start", x), ("end", x - width)):
+                box = (left, left + width, at - _LINE + 3, at + 3)
+                if left < 0 or left + width > 100 or not _TOP - 12 < at < _BOTTOM:
+                    continue
+                best = best or (at, anchor, box)
+                if not any(_meet(box, other) for other in taken):
+                    taken.append(box)
+                    return at, anchor
+    at, anchor, box = best or (y - 11, "start", (x, x, y, y))
+    taken.append(box)
+    return at, anchor
+
+
+def _meet(one: Box, other: Box) -> bool:
+    return one[0] < other[1] and other[0] < one[1] and one[2] < other[3] and other[2] < one[3]

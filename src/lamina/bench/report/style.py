@@ -9,9 +9,9 @@ CSS = """
 body{margin:0;background:var(--ground);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",
 sans-serif}
 main{max-width:1040px;margin:0 auto;padding:28px 16px 48px}
-h1{font-size:26px;margin:0 0 2px}h2{font-size:18px;margin:0 0 4px}p{margin:0 0 14px}
+h1{font-size:26px;margin:0 0 2px}h2{font-size:18px;margin:0 0 4px}h3{margin:6px 0 4px}p{margin:0 0 14px}
 .lead,.note,small{color:var(--soft)}.note{font-size:14px}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin:18px 0}
+.tiles{display:grid;grid-template-columns:repeat(4,minmax(0,1fr));gap:12px;margin:18px 0}
 .tile,section{background:var(--card);border:1px solid var(--line);border-radius:12px}
 .tile{padding:14px 16px}.tile b{display:block;font-size:26px;line-height:1.2;font-weight:650}
 .tile span{color:var(--soft);font-size:14px}
@@ -31,6 +31,7 @@ svg .cell{fill:var(--track)}svg .heat{fill:var(--in)}svg .own{stroke:var(--in);s
 svg .dot{fill:var(--in);stroke:var(--card);stroke-width:1.5}
 svg text.on{fill:var(--card);font-size:12px}svg text.off{font-size:12px}
 svg .grid{stroke:var(--line);stroke-width:1}svg .range{stroke:var(--soft);stroke-width:2;stroke-opacity:.55}
+svg .lead{stroke:var(--soft);stroke-width:1;stroke-opacity:.6}
 svg .whisker{stroke:var(--ink);stroke-width:2;stroke-opacity:.65}
 ol.legend{margin:4px 0 10px;padding-left:26px;columns:2 260px;font-size:14px;overflow-wrap:anywhere}
 details{margin:2px 0 8px;font-size:14px}summary{cursor:pointer;color:var(--soft)}
@@ -42,6 +43,7 @@ thead th{color:var(--soft);font-weight:500}tbody th{font-weight:500}
 tbody th{max-width:22em;overflow:hidden;text-overflow:ellipsis}
 dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:4px 16px;margin:8px 0;font-size:15px}
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
+@media (max-width:720px){.tiles{grid-template-columns:repeat(2,minmax(0,1fr))}}
 @media (max-width:520px){main{padding:18px 12px 32px}section{padding:14px 12px 8px}h1{font-size:22px}.tile b{font-size:22px}}
 @media print{body{background:#fff}section{break-inside:avoid}}
 """

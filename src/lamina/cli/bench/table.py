@@ -23,7 +23,7 @@ _WHAT = {"in": "in", "again": "in again", "out": "out"}
 
 def lines(result: Result) -> Iterator[str]:
     """All of it, line by line, nothing hostile in it."""
-    parts = [_about(result), _stages("Into the store", result.stages_in, result.bytes), _out(result), _layers(result),
+    parts = [_about(result), _stages("Into the store", result.stages_in, result.read), _out(result), _layers(result),
              _shared(result), _compared(result)]
     for part in parts:
         if part:
@@ -55,8 +55,9 @@ def _stages(title: str, rows: Sequence[StageRow], total: int) -> str:
     table = [("STAGE", "CPU s", "WALL s", "BYTES", "CPU s/GB", "SHARE", "")]
     table += ((row.name, f"{row.cpu:.2f}", f"{row.wall:.2f}", human_size(row.bytes), f"{row.per_gb:.2f}", f"{row.share:.0%}",
                _bar(row.share)) for row in rows)
-    head = f"{title}, stage by stage ({cpu:.2f} s of processor time for {human_size(total)}; stages overlap)\n"
-    return head + grid(table, "lrrrrrl")
+    size = human_size(total)
+    return (f"{title}, stage by stage ({cpu:.2f} s of processor time for {size} of distinct layers; stages overlap)\n"
+            + grid(table, "lrrrrrl"))
 
 
 def _out(result: Result) -> str:
@@ -101,6 +102,8 @@ def _shared(result: Result) -> str:
 def _compared(result: Result) -> str:
     table: list[tuple[str, ...]] = [("WHO", "WHAT", "SECONDS", "RANGE", "SPEED", "ON DISK", "TIMES AS LONG", "")]
     for name in ("in", "again", "out"):
+        if name != "in":
+            table.append(("",) * len(table[0]))
         for one in result.contenders:
             if name in one.figures:
                 table.append(_contender(one, name, one.figures[name], result.bytes))
