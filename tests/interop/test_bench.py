@@ -41,8 +41,8 @@ def browse() -> Iterator[Callable[..., tuple[str, str]]]:
     """Open a page in a browser of its own; the document as it is then, and what the browser logged."""
     with tempfile.TemporaryDirectory() as home:
         def open_page(path: Path, *options: str) -> tuple[str, str]:
-            done = subprocess.run([program(BROWSER[0]), *BROWSER[1:], f"--user-data-dir={home}", *options, "--dump-dom", path.as_uri()],
-                                  capture_output=True, text=True, timeout=120, check=True)
+            command = [program(BROWSER[0]), *BROWSER[1:], f"--user-data-dir={home}", *options, "--dump-dom", path.as_uri()]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
             return done.stdout, done.stderr
         yield open_page
 
@@ -115,5 +115,6 @@ def test_every_picture_is_drawn(benched: tuple[str, Path, list[str], list[str]],
 def test_the_browser_tells_of_errors(browse: Callable[..., tuple[str, str]], tmp_path: Path) -> None:
     """Else their absence would mean nothing: the page's own policy refuses a script, and says so."""
     broken = tmp_path / "broken.html"
-    broken.write_text("<!DOCTYPE html><meta http-equiv='Content-Security-Policy' content=\"default-src 'none'\"><script>1</script>")
+    policy = "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'\">"
+    broken.write_text(f"<!DOCTYPE html>{policy}<script>1</script>")
     assert "CONSOLE" in browse(broken)[1]

@@ -10,7 +10,7 @@ class Skopeo(Peer):
     """Neither compresses nor shares; nothing of it is synced to disk when it ends."""
 
     name, package, programs = "skopeo", "skopeo", ("skopeo",)
-    what_in, what_out = "copy … dir:", "copy dir: docker-archive:"
+    what_in, what_out = "copy … dir:", "copy dir: …"
 
     def load(self) -> Timing:
         self.store.mkdir()

@@ -23,7 +23,7 @@ _WHAT = {"in": "in", "again": "in again", "out": "out"}
 
 def lines(result: Result) -> Iterator[str]:
     """All of it, line by line, nothing hostile in it."""
-    parts = [_about(result), _stages("Into the store", result.stages_in, result.read), _out(result), _layers(result),
+    parts = [_about(result), _in(result), _out(result), _layers(result),
              _shared(result), _compared(result)]
     for part in parts:
         if part:
@@ -48,7 +48,7 @@ def _about(result: Result) -> str:
     return "\n".join(rows)
 
 
-def _stages(title: str, rows: Sequence[StageRow], total: int) -> str:
+def _stages(title: str, rows: Sequence[StageRow], total: int, more: str = "") -> str:
     if not rows:
         return ""
     cpu = sum(row.cpu for row in rows)
@@ -56,8 +56,13 @@ def _stages(title: str, rows: Sequence[StageRow], total: int) -> str:
     table += ((row.name, f"{row.cpu:.2f}", f"{row.wall:.2f}", human_size(row.bytes), f"{row.per_gb:.2f}", f"{row.share:.0%}",
                _bar(row.share)) for row in rows)
     size = human_size(total)
-    return (f"{title}, stage by stage ({cpu:.2f} s of processor time for {size} of distinct layers; stages overlap)\n"
-            + grid(table, "lrrrrrl"))
+    return f"{title}, stage by stage ({cpu:.2f} s of processor time for {size} of distinct layers{more})\n" + grid(table, "lrrrrrl")
+
+
+def _in(result: Result) -> str:
+    whole = result.contenders[0].figures["in"].cpu
+    more = f"; the whole command takes {whole.median:.2f} s, with its start" if whole else ""
+    return _stages("Into the store", result.stages_in, result.read, more)
 
 
 def _out(result: Result) -> str:
