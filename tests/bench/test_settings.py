@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lamina.bench.peers import Peer, parse_peers
+from lamina.bench.peers import PEERS, Peer, parse_peers
 from lamina.bench.settings import Setting, parse_sweep
 from lamina.errors import NotFound, UsageError
 from lamina.store.tuning import Tuning
@@ -37,6 +37,12 @@ def test_nonsense_is_refused(words: str, says: str) -> None:
 def test_chunks_fit_into_a_frame() -> None:
     assert Setting().tuning() == Tuning(0, 0, (16 << 10, 64 << 10, 256 << 10))
     assert Setting(chunk_size=1024, threads=3).tuning() == Tuning(3, 3, (256 << 10, 1 << 20, 1 << 20))
+
+
+def test_an_engine_of_its_own_needs_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert [name for name, peer in PEERS.items() if peer.impossible()] == ["docker"]
+    assert PEERS["docker"].impossible() == "an engine of its own needs root"
 
 
 def test_peers_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,8 @@ def _stages(title: str, rows: Sequence[StageRow], total: int, more: str = "") ->
     table += ((row.name, f"{row.cpu:.2f}", f"{row.wall:.2f}", human_size(row.bytes), f"{row.per_gb:.2f}", f"{row.share:.0%}",
                _bar(row.share)) for row in rows)
     size = human_size(total)
-    return f"{title}, stage by stage ({cpu:.2f} s of processor time for {size} of distinct layers{more})\n" + grid(table, "lrrrrrl")
+    head = f"{title}, stage by stage ({cpu:.2f} s of processor time for {size} of distinct layers{more})\n"
+    return head + grid(table, "lrrrrrl")
 
 
 def _in(result: Result) -> str:
