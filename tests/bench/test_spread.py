@@ -23,6 +23,7 @@ def test_ratios_are_of_runs_side_by_side() -> None:
     ((1.0, 1.2), (1.1, 1.3), "same"),    # they overlap
     ((1.0, 1.1), (1.1, 1.2), "same"),    # they touch
     ((1.0, 1.1), (1.2, 3.0, 1.3), "same"),  # apart, but one spreads over more than what lies between
+    ((1.0, 1.0, 1.5), (1.4, 1.6, 1.6), "same"),  # one run of each does not fit, though the medians lie apart
     ((1.0,), (2.0,), "once"),
     ((1.0, 1.0), (2.0,), "once"),
 ])
