@@ -229,7 +229,7 @@ def test_a_collection_that_ends_in_its_middle(
         raise End
 
     if step == "after condemning":
-        monkeypatch.setattr(collect, "_delete_condemned", end)
+        monkeypatch.setattr(collect, "delete_condemned", end)
     elif step == "deleting":
         monkeypatch.setattr(store, "drop_pack_file", end)
     elif step == "_condemn":

@@ -33,6 +33,7 @@ COMMANDS: dict[str, Entry] = {
     "image": ("", "Manage images", NOTHING, ""),
     "system": ("", "Manage the store", NOTHING, ""),
     "gc": ("gc", "Free what no image refers to", NOTHING, "--format"),
+    "optimize": ("optimize", "Store what is in use anew, smaller", NOTHING, "--level --budget --memory --format"),
     "verify": ("verify", "Read everything back and check it", IMAGES, "--format"),
     "info": ("info", "Show the store, versions and processor features", NOTHING, "-f --format"),
     "bench": ("bench", "Measure layers and stages on your images, compare settings and programs", FILES,

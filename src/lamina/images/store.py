@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lamina.images.usage import DiskUsage, VerifyResult
     from lamina.store import BlobStore
     from lamina.store.collect import Collected
+    from lamina.store.optimize import Optimized
 
 # Commands that only look import neither numpy nor the compressors (0.12 s): what needs them is imported where it is
 # called.
@@ -176,6 +177,11 @@ class ImageStore:
     def gc(self, progress: Progress | None = None) -> Collected:
         """Free what nothing refers to."""
         return self.blobs.collect(progress=progress)
+
+    def optimize(self, *, level: int = 9, budget: float | None = None, memory: int = 300,
+                 progress: Progress | None = None) -> Optimized:
+        """Store what is in use anew, smaller; `budget` in seconds, `memory` in MiB.  See `lamina.store.optimize`."""
+        return self.blobs.optimize(level=level, budget=budget, memory=memory << 20, progress=progress)
 
     def verify(self, names: Sequence[str] = (), progress: Progress | None = None) -> VerifyResult:
         """Read back and check everything, or what some images need; see `lamina.images.usage`."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lamina.content.progress import Progress, StageSink
     from lamina.store.collect import Collected
     from lamina.store.index import ChunkIndex
+    from lamina.store.optimize import Optimized
     from lamina.store.packs import ChunkReader, Packs
     from lamina.store.recipe import Head
     from lamina.store.session import Session
@@ -222,6 +223,17 @@ class BlobStore:
         from lamina.store.collect import collect
 
         return collect(self, max_unused, progress)
+
+    def optimize(
+        self, *, level: int = 9, budget: float | None = None, memory: int = 300 << 20, progress: Progress | None = None
+    ) -> Optimized:
+        """Store what is in use anew, smaller, beside readers and writers.
+
+        `budget`: seconds after which no more is begun; `memory`: bytes, which decide on the size of frames.
+        """
+        from lamina.store.optimize import optimize
+
+        return optimize(self, level, budget, memory, progress)
 
     def verify(self, digests: Iterable[str] | None = None, progress: Progress | None = None) -> Verified:
         """Read everything (or these manifests' graphs) back and check it."""

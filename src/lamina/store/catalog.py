@@ -22,6 +22,7 @@ from lamina.store.database import Database, Row, catalog_errors, open_lock, take
 from lamina.store.schema import (
     BLOB,
     IMAGE,
+    LEVEL,
     META,
     PACK,
     REF,
@@ -275,6 +276,11 @@ class Catalog:
         """The pack of a number."""
         rows = self._db.read(f"SELECT {PACK} FROM packs WHERE number = ?", (number,))
         return PackRow(*rows[0]) if rows else None
+
+    def pack_levels(self) -> dict[int, int]:
+        """At which level the optimizer wrote packs, by number; of those that it wrote."""
+        rows = self._db.read("SELECT key, value FROM meta WHERE substr(key, 1, ?) = ?", (len(LEVEL), LEVEL))
+        return {int(key[len(LEVEL):]): value for key, value in rows}
 
     def leases(self) -> list[LeaseRow]:
         """All leases, dead ones too, the oldest first."""

@@ -15,9 +15,10 @@ _local = threading.local()
 
 @dataclass(frozen=True, slots=True)
 class Compression:
-    """How new frames are stored; `level` 0 stores them as they are."""
+    """How new frames are stored; `level` 0 stores them as they are.  `frame_bytes`: the most that a frame has."""
 
     level: int = 1
+    frame_bytes: int = FRAME_BYTES
 
     @classmethod
     def parse(cls, text: str) -> Compression:
@@ -33,22 +34,35 @@ class Compression:
         """(codec, stored bytes).  What does not shrink by a sixteenth is left as it is: it would cost every read."""
         if self.level == 0 or not plain:
             return RAW, plain
-        compressors: dict[int, zstandard.ZstdCompressor] = _local.__dict__.setdefault("compressors", {})
-        compressor = compressors.get(self.level)
+        compressors: dict[Compression, zstandard.ZstdCompressor] = _local.__dict__.setdefault("compressors", {})
+        compressor = compressors.get(self)
         if compressor is None:
             # No checksum inside: the record has one.  The size stands in the record header too.
-            compressor = zstandard.ZstdCompressor(compression_params=parameters(self.level))
-            compressors[self.level] = compressor
+            compressor = zstandard.ZstdCompressor(compression_params=parameters(self.level, self.frame_bytes))
+            compressors[self] = compressor
         stored = compressor.compress(plain)
         if len(stored) > len(plain) - len(plain) // 16:
             return RAW, plain
         return ZSTD, stored
 
+    @property
+    def memory(self) -> int:
+        """Bytes that each thread which compresses needs, beside the frames."""
+        return parameters(self.level, self.frame_bytes).estimated_compression_context_size() if self.level else 0
 
-def parameters(level: int, size: int = FRAME_BYTES, **own: int) -> zstandard.ZstdCompressionParameters:
-    """zstd's own for a frame of this size; at level 1 matches from 6 bytes on (FORMAT.md, "Sizes of frames")."""
-    own = own or ({"min_match": 6} if level == 1 else {})
-    return zstandard.ZstdCompressionParameters.from_level(level, source_size=size, write_checksum=False, **own)
+
+def parameters(level: int, frame_bytes: int = FRAME_BYTES, **own: int) -> zstandard.ZstdCompressionParameters:
+    """zstd's own for a frame of this size; at level 1 matches from 6 bytes on (FORMAT.md, "Sizes of frames").
+
+    In large frames the window is all of the frame, and levels 7 to 12 take matches from 4 bytes on, not 5: 0.8 % smaller in
+    the same time.
+    """
+    chosen = {"min_match": 6} if level == 1 else {}
+    if frame_bytes > FRAME_BYTES:
+        chosen["window_log"] = (frame_bytes - 1).bit_length()
+        if 7 <= level <= 12:
+            chosen["min_match"] = 4
+    return zstandard.ZstdCompressionParameters.from_level(level, source_size=frame_bytes, write_checksum=False, **chosen | own)
 
 
 def decode(codec: int, stored: bytes | memoryview, plain: int, where: str) -> bytes | memoryview:

@@ -17,14 +17,19 @@ if TYPE_CHECKING:
 Moved = tuple[str, int, int]  # digest, pack number, record number
 
 
-def copy_live(packs: Packs, sink: PackSink, number: int, marks: Marks, watch: Callable[[int], None]) -> list[Moved]:
-    """Copy the live records of a pack, but for journals; where its heads and documents are now.
+ALL = (*layout.FRAMES, layout.HEAD, layout.DOCUMENT)  # journals are replaced by a checkpoint
+
+
+def copy_live(
+    packs: Packs, sink: PackSink, number: int, marks: Marks, watch: Callable[[int], None], kinds: tuple[int, ...] = ALL
+) -> list[Moved]:
+    """Copy the live records of these kinds; where the pack's heads and documents are now.
 
     `watch` is told the bytes of each record.  `StoreDamaged` if a record is.
     """
     footer = packs.footer(number)
     keys = dict(footer.key_rows())
-    live = marks.live_records(number) & (footer.records["type"] != layout.JOURNAL)
+    live = marks.live_records(number) & np.isin(footer.records["type"], kinds)
     order = np.argsort(footer.places["record"], kind="stable")
     bounds = np.searchsorted(footer.places["record"][order], np.arange(len(footer.records) + 1))
     moved: list[Moved] = []

@@ -11,6 +11,7 @@ VERSION = 1
 LIVE = "live"
 CONDEMNED = "condemned"
 
+LEVEL = "level of pack "  # and a number, keys of `meta`: what the optimizer wrote it at; if it is lost, it is done again
 # Counters and numbers of the catalog itself.  `checkpoint` is the number of the last journal that names every name.
 META = {"version": VERSION, "sequence": 0, "checkpoint": 0, "pack_number": 0}
 

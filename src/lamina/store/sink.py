@@ -147,8 +147,9 @@ class PackSink:
         on_sealed: Callable[[SealedPack], None],
         *,
         frame_bytes: int = layout.FRAME_BYTES,
-        stages: Stages | None = None,
         workers: int = 0,
+        in_flight: int = FRAMES_IN_FLIGHT,
+        stages: Stages | None = None,
     ) -> None:
         self.lock = threading.RLock()
         self._backend, self._owner, self._compression = backend, owner, compression
@@ -160,7 +161,7 @@ class PackSink:
         self._pool = ThreadPoolExecutor(workers or WORKERS, thread_name_prefix="lamina-compress")
         # Places for records in flight: buffers that have been made already, and None for those that have not.
         self._free: queue.SimpleQueue[npt.NDArray[np.uint8] | None] = queue.SimpleQueue()
-        for _ in range(FRAMES_IN_FLIGHT):
+        for _ in range(in_flight):
             self._free.put(None)
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._failure: BaseException | None = None

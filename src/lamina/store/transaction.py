@@ -8,7 +8,7 @@ from functools import cached_property
 from lamina.errors import LeaseLost
 from lamina.store import graph
 from lamina.store.database import Database
-from lamina.store.schema import BLOB, CONDEMNED, IMAGE, LIVE, PACK, REF, BlobRow, ImageRow, LeaseRow, RefRow, rank
+from lamina.store.schema import BLOB, CONDEMNED, IMAGE, LEVEL, LIVE, PACK, REF, BlobRow, ImageRow, LeaseRow, RefRow, rank
 
 
 def _places(columns: str) -> str:
@@ -114,7 +114,14 @@ class Transaction:
 
     def remove_packs(self, numbers: Iterable[int]) -> None:
         """Forget packs."""
-        self._db.write_many("DELETE FROM packs WHERE number = ?", [(number,) for number in set(numbers)])
+        gone = set(numbers)
+        self._db.write_many("DELETE FROM packs WHERE number = ?", [(number,) for number in gone])
+        self._db.write_many("DELETE FROM meta WHERE key = ?", [(f"{LEVEL}{number}",) for number in gone])
+
+    def note_level(self, number: int, level: int) -> None:
+        """The optimizer wrote this pack, at this level."""
+        self._db.write("INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                       (f"{LEVEL}{number}", level))
 
     # -- blobs -----------------------------------------------------------------------------------------------
 
