@@ -1,4 +1,4 @@
-"""A process that loads, removes and collects until it is killed; what it says, and what it makes."""
+"""A process that loads, removes, collects and optimizes until it is killed; what it says, and what it makes."""
 
 from __future__ import annotations
 
@@ -45,8 +45,11 @@ def work(path: Path, first: int, out: Connection) -> None:
                 out.send((REMOVING, gone))
                 store.remove([name(gone)])
                 out.send((REMOVED, gone))
-            if rng.random() < 0.3:
+            if rng.random() < 0.4:
                 try:
-                    store.blobs.collect(max_unused=0)
+                    if rng.random() < 0.5:
+                        store.blobs.collect(max_unused=0)
+                    else:
+                        store.blobs.optimize(level=rng.randrange(1, 4))
                 except Conflict:
                     continue  # another process collects

@@ -15,7 +15,7 @@ from storekit import assert_whole, flip, full, layer, load, names, pack_files, p
 from lamina._native.tarscan import TarScanner
 from lamina.content.verify import BytesReader
 from lamina.errors import LimitExceeded
-from lamina.store import BlobStore, collect, inflated, layout
+from lamina.store import BlobStore, collect, inflated, layout, replacing
 from lamina.store.entries import decode_block, encode_block, encode_blocks
 from lamina.store.names import last_checkpoint, names_of
 from lamina.store.packs import pack_path
@@ -38,7 +38,7 @@ def without_catalog(store: BlobStore) -> BlobStore:
 
 
 def test_a_checkpoint_of_many_names_comes_in_parts(store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collect, "CHECKPOINT_NAMES", 3)
+    monkeypatch.setattr(replacing, "CHECKPOINT_NAMES", 3)
     manifest = load(store, "one", layer(1))
     load(store, "gone", layer(2))
     with store.session() as session:

@@ -32,7 +32,8 @@ class Kills:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["killing", "lamina.images", "lamina.store.session", "lamina.store.collect"])
+        self._context.set_forkserver_preload(["killing", "lamina.images", "lamina.store.session", "lamina.store.collect",
+                                                "lamina.store.optimize"])
         self._begun = 0
         self._alive: dict[Connection, multiprocessing.process.BaseProcess] = {}
         self.loaded: set[int] = set()

@@ -26,7 +26,7 @@ from storekit import (
 from lamina.digest import Digest
 from lamina.errors import LeaseLost, StoreError
 from lamina.oci import OCI_CONFIG, OCI_MANIFEST
-from lamina.store import BlobStore, collect, publish
+from lamina.store import BlobStore, collect, publish, replacing
 from lamina.store.schema import CONDEMNED
 from lamina.store.session import Session
 
@@ -154,13 +154,13 @@ def test_a_commit_at_each_step_of_a_collection(
                 load(store, "later", layer(8))
 
         if step == "blobs":
-            marks = collect.Marks
+            marks = replacing.Marks
 
             def make(of: BlobStore) -> object:
                 commit()
                 return marks(of)
 
-            monkeypatch.setattr(collect, "Marks", make)
+            monkeypatch.setattr(replacing, "Marks", make)
         elif step != "after":
             real = getattr(collect._Collection, step)
 

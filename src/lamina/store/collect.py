@@ -76,12 +76,12 @@ class _Collection(Replacing):
 
     def run(self, max_unused: float) -> None:
         """Rounds: packs without anything live first, which need no room; then a few at a time, deleted before the next."""
-        with self._marked() as marked:
-            if marked is None:
-                return
-            for group in _rounds(self._choose(marked.packs, marked.marks, max_unused), marked.marks):
-                self._round(group, marked.marks, marked.at)
-                delete_condemned(self._store, self._result, self._lease)
+        marked = self._marked()
+        if marked is None:
+            return
+        for group in _rounds(self._choose(marked.packs, marked.marks, max_unused), marked.marks):
+            self._round(group, marked.marks, marked.at)
+            delete_condemned(self._store, self._result, self._lease)
 
     def _round(self, group: list[PackRow], marks: Marks, marked_at: int) -> None:
         """Copy some packs, check and publish the copies, and condemn the originals."""

@@ -11,19 +11,23 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from lamina._native.chunkindex import NONE
+from lamina.errors import StoreDamaged
 from lamina.store import layout
 from lamina.store.entries import decode_block
 from lamina.store.recipe import Head, blocks
 
 if TYPE_CHECKING:
     from lamina.store.blobstore import BlobStore
-    from lamina.store.replacing import Marked
+    from lamina.store.index import ChunkIndex
+    from lamina.store.marks import Marks
+    from lamina.store.packs import ChunkReader
     from lamina.store.schema import PackRow
 
 INLINE = 512  # contents below ride along in the segments: they are no content chunks
@@ -38,13 +42,18 @@ KEY = np.dtype([("directory", "u4"), ("name", "u8"), ("check", "u4"), ("at", "u4
 class Neighbours:
     """The keys by which chunks of some packs are put in order; each content chunk has that of the first file that has it."""
 
-    def __init__(self, store: BlobStore, marked: Marked, packs: list[PackRow]) -> None:
-        self._store, self._marked = store, marked
+    def __init__(self, store: BlobStore, marks: Marks, packs: list[PackRow]) -> None:
+        self._store, self._marks = store, marks
         self._directories: dict[bytes, int] = {}
         self._keys = {pack.number: np.full(pack.chunks, NONE, KEY) for pack in packs}
-        for row in marked.rows:
-            if row.kind != "document":
-                self._add(store.head_of_row(row))
+        index = store.new_index()  # the one that things were marked by knows packs that have gone since
+        try:
+            for row in store.catalog.blobs():
+                if row.kind != "document":
+                    with suppress(StoreDamaged):  # an entry block: paths are only a hint, and its pack will be left alone
+                        self._add(index, store.head_of_row(row))
+        finally:
+            index.close()
         self._ranks = self._rank()
 
     def order(self, packs: list[PackRow]) -> npt.NDArray[np.uint32]:
@@ -53,7 +62,7 @@ class Neighbours:
         for pack in packs:
             footer = self._store.packs.footer(pack.number)
             kind = footer.records["type"][footer.places["record"]]
-            live = np.flatnonzero(self._marked.marks.chunks(pack.number) & (kind <= layout.SEGMENT))
+            live = np.flatnonzero(self._marks.chunks(pack.number) & (kind <= layout.SEGMENT))
             columns.append(self._keys[pack.number][live])
             kinds.append(kind[live])
             rows.append(np.stack([np.full(len(live), pack.number, np.uint32), live.astype(np.uint32)], axis=1))
@@ -61,10 +70,10 @@ class Neighbours:
         rank = self._ranks[np.minimum(keys["directory"], len(self._ranks) - 1)]
         return row[np.lexsort((keys["at"], keys["check"], keys["name"], rank, kind))]  # stable: else as they lie
 
-    def _add(self, head: Head) -> None:
+    def _add(self, index: ChunkIndex, head: Head) -> None:
         """Note the keys of a blob's chunks, those of them that have none yet."""
-        chunks = self._store.chunks(self._marked.index)
-        files = _Files(self._named(head))
+        chunks = self._store.chunks(index)
+        files = _Files(self._named(chunks, head))
         at = 0
         for block in blocks(head, lambda block_id: chunks.chunk(block_id, head.digest)):
             if not len(block.content):
@@ -72,18 +81,17 @@ class Neighbours:
             ends = at + np.cumsum(block.content_lengths, dtype=np.int64)
             keys = files.keys(ends - block.content_lengths)
             at = int(ends[-1])
-            packs, ordinals = self._marked.index.find(block.content)
+            packs, ordinals = index.find(block.content)
             for number in np.unique(packs):
                 if (column := self._keys.get(int(number))) is not None:
                     mine = np.flatnonzero(packs == number)
                     fresh = mine[column["directory"][ordinals[mine]] == NONE]
                     column[ordinals[fresh]] = keys[fresh]
 
-    def _named(self, head: Head) -> Iterator[tuple[I64, list[Key]]]:
+    def _named(self, chunks: ChunkReader, head: Head) -> Iterator[tuple[I64, list[Key]]]:
         """Sizes and keys of a blob's contents, block by block; one that is no tar is a directory of its own."""
         if not head.entry_blocks:
             yield np.array([max(head.size, 1)], np.int64), [(self._directory(b"\xff" + head.digest.encode()), 0, 0)]
-        chunks = self._store.chunks(self._marked.index)
         for block_id in head.entry_blocks:
             entries = decode_block(bytes(chunks.chunk(block_id, head.digest)))
             rows = np.flatnonzero(entries.stored >= INLINE)

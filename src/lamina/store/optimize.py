@@ -129,24 +129,27 @@ class _Optimization(Replacing):
 
     def run(self) -> None:
         """All that is worth it, or as much as there is time for."""
-        with self._marked() as marked:
-            if marked is None:
-                return
-            chosen = self._choose(marked)
-            while chosen and self._clock.next_round():
-                sweep = _up_to(chosen, lambda pack: pack.chunks, SWEEP_CHUNKS)
-                neighbours = Neighbours(self._store, marked, sweep)
-                chosen = chosen[len(sweep) :]
-                while sweep and (limit := self._clock.next_round()):
-                    group = self._group(sweep, limit)
-                    sweep = sweep[len(group) :]
-                    self._round(group, marked, neighbours)
-                    delete_condemned(self._store, self._result, self._lease)
-                chosen = sweep + chosen
-            self._result.left = sum(pack.bytes for pack in chosen)
+        marked = self._marked()
+        if marked is None:
+            return
+        chosen = self._choose(marked)
+        while chosen and self._clock.next_round():
+            sweep = _up_to(chosen, lambda pack: pack.chunks, SWEEP_CHUNKS)
+            neighbours = Neighbours(self._store, marked.marks, sweep)
+            chosen = chosen[len(sweep) :]
+            while sweep and (limit := self._clock.next_round()):
+                group = self._group(sweep, limit)
+                sweep = sweep[len(group) :]
+                self._round(group, marked, neighbours)
+                delete_condemned(self._store, self._result, self._lease)
+            chosen = sweep + chosen
+        self._result.left = sum(pack.bytes for pack in chosen)
 
     def _choose(self, marked: Marked) -> list[PackRow]:
-        """Packs that were not written at this level or a higher one, and those with much that is dead."""
+        """Packs that were not written at this level or a higher one, and those with much that is dead.
+
+        Those that only have journals or documents are left to the collector, which merges them.
+        """
         levels = self._store.catalog.pack_levels()
         chosen = []
         for pack in marked.packs:
@@ -161,7 +164,7 @@ class _Optimization(Replacing):
             alive, dead = int(lengths[ours & live].sum()), int(lengths[ours & ~live].sum())
             self._plain[pack.number] = alive, dead
             done = levels.get(pack.number) or (LEVEL if _looks_done(footer) else 0)
-            if done < self._manner.level or dead > DEAD * (alive + dead):
+            if alive + dead and (done < self._manner.level or dead > DEAD * (alive + dead)):
                 chosen.append(pack)
         return chosen
 

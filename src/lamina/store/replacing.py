@@ -42,12 +42,10 @@ class Replaced:
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """What is live at sequence number `at`: rows of blobs, packs, and which of their chunks and records are in use."""
+    """The packs that are live at sequence number `at`, and which of their chunks and records are in use."""
 
     at: int
-    rows: list[BlobRow]
     packs: list[PackRow]
-    index: ChunkIndex
     marks: Marks
 
 
@@ -126,8 +124,7 @@ class Replacing:
         self._sealed: list[SealedPack] = []
         self._moves: list[Moved] = []  # heads and documents that have been written anew
 
-    @contextmanager
-    def _marked(self) -> Iterator[Marked | None]:
+    def _marked(self) -> Marked | None:
         """Forget blobs that nothing leads to, and mark those that remain; None if one is damaged.
 
         What a damaged one needs is not known, so nothing may go.
@@ -141,7 +138,7 @@ class Replacing:
         try:
             marks = Marks(self._store)
             sound = [self._mark(marks, index, row) for row in rows]
-            yield Marked(marked_at, rows, packs, index, marks) if all(sound) else None
+            return Marked(marked_at, packs, marks) if all(sound) else None
         finally:
             index.close()
 
