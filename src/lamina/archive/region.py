@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from lamina.archive.direct import DirectReads
 from lamina.errors import ArchiveError, StorageError
 
 
@@ -21,6 +22,7 @@ class Region:
     def __init__(self, fd: int, offset: int, size: int, where: object) -> None:
         self.fd, self.offset = fd, offset
         self._size, self._done, self._where = size, 0, where
+        self._direct = DirectReads(fd)
 
     @property
     def size(self) -> int:
@@ -30,14 +32,18 @@ class Region:
         wanted = min(len(buffer), self._size - self._done)
         if not wanted:
             return 0
-        count = read_at(self.fd, buffer[:wanted], self.offset + self._done, self._where)
+        place = self.offset + self._done
+        count = min(self._direct.read(buffer, wanted, place), wanted) or read_at(self.fd, buffer[:wanted], place, self._where)
         if not count:
             raise ArchiveError("the file became shorter while it was read", self._where, "try again")
         self._done += count
+        if self._done == self._size:
+            self._direct.close()
         return count
 
     def close(self) -> None:
         self._done = self._size
+        self._direct.close()
 
 
 class OwnedRegion(Region):

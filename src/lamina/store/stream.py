@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import queue
 import threading
 import time
@@ -35,12 +36,19 @@ class Filled:
         return memoryview(self.buffer)[self.start : self.start + self.count]
 
 
+def _aligned(size: int) -> npt.NDArray[np.uint8]:
+    """A buffer from the start of a page, as reads past the page cache want it."""
+    memory = np.empty(size + mmap.PAGESIZE, np.uint8)
+    start = -memory.ctypes.data % mmap.PAGESIZE
+    return memory[start : start + size]
+
+
 class BufferPool:
     """A fixed number of buffers with headroom before their body, used again for every blob of a session."""
 
     def __init__(self, headroom: int) -> None:
         self.headroom = headroom
-        self._free = [np.empty(headroom + BODY, np.uint8) for _ in range(BUFFERS)]
+        self._free = [_aligned(headroom + BODY) for _ in range(BUFFERS)]
 
     def read(
         self, reader: Reader, watch: Callable[[memoryview], None] | None = None, stages: Stages | None = None
@@ -93,7 +101,7 @@ class BufferPool:
             free.put(None)
             thread.join(PATIENCE)
             if thread.is_alive():  # it sits in a read that does not return (a silent pipe): leave it its buffers
-                self._free = [np.empty(self.headroom + BODY, np.uint8) for _ in range(BUFFERS)]
+                self._free = [_aligned(self.headroom + BODY) for _ in range(BUFFERS)]
 
     def _fill(self, reader: Reader, buffer: npt.NDArray[np.uint8], stopped: threading.Event) -> Filled:
         view = memoryview(buffer)
