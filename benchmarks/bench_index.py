@@ -177,7 +177,7 @@ class Table:
                 one = time.perf_counter()
                 index.claim(batch)
                 index.add(number, batch, at)
-                index.flush()
+                index.grow()
                 pauses.append(time.perf_counter() - one)
                 done += len(batch)
                 time.sleep(max(0.0, done / RATE - (time.perf_counter() - begin)))

@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -19,11 +20,13 @@ import numpy as np
 
 from lamina._native.chunkindex import NONE, DeltaTable, PackIds, mark_repeats
 from lamina.errors import StoreDamaged
-from lamina.store.indexfile import SUFFIX, U8, U32, IndexFile, publish, random_multiplier, sweep, try_lock
+from lamina.store.indexfile import SUFFIX, U8, U32, IndexFile, pack_row, publish, random_multiplier, sweep, try_lock
+from lamina.store.indexmerge import Merge
 
 DELTA_CHUNKS: Final = 1 << 19  # 32 MB in memory at 61 bytes a chunk
 DELTA_PACKS: Final = 64
-COLUMNS: Final = 1 << 14  # id columns kept mapped; Linux grants a process 65,530 mappings
+URGENT: Final = 3  # times these bounds, and an import waits for the file that is being written
+COLUMNS: Final = 1 << 15  # id columns kept mapped, those of 10^8 chunks; Linux grants a process 65,530 mappings
 FILES_PER_TIER: Final = 4
 SMALLEST_TIER: Final = 1 << 17
 LOCK: Final = "lock"
@@ -81,13 +84,19 @@ class ChunkIndex:
         self._bounds = delta_chunks, delta_packs
         self._max_columns = columns
         self._lock = threading.RLock()  # what is in memory; never held while a file is written
-        self._flushing = threading.Lock()  # one writer of files a process; taken before _lock
+        self._publishing = threading.Lock()  # one writer of new files a process; taken before _lock
+        self._helper: threading.Thread | None = None
+        self._tended = False  # whether the helper has looked for files to merge since the last `refresh`
+        self._closing = threading.Event()
         self._files: dict[str, IndexFile] = {}
         self._columns = PackIds()
         self._delta = DeltaTable(random_multiplier())
         self._in_delta: set[int] = set()
         self._covered: set[int] = set()  # by a file
         self._live: dict[bytes, LivePack] = {}
+        self._known: dict[bytes, LivePack] = {}  # packs whose footers can be asked: see _know
+        self._rows: dict[bytes, int] = {}  # their numbers, by what index files call them
+        self._waiting: dict[bytes, LivePack] = {}  # those that no file covers
         self._own: dict[int, _OwnPack] = {}
         self._died: set[bytes] = set()  # packs that this process has seen live and then not
         self._broken: set[int] = set()
@@ -104,16 +113,17 @@ class ChunkIndex:
         """
         with self._lock:
             known = {name: LivePack(*pack) for name, pack in live.items()}
-            self._died.update(name for name in self._live if name not in known)
+            self._died.update(self._live.keys() - known.keys())
             self._died.difference_update(known)
             self._live = known
             self._own = {number: own for number, own in self._own.items() if own.name not in known}
             self._broken.clear()
+            self._tended = False
             self._list_files()
         with contextlib.suppress(OSError):  # a full or read-only disk: the delta serves, with more memory
-            self.flush()
+            self._publish_waiting()
         with self._lock:
-            for _, (number, _) in self._uncovered():
+            for _, (number, _) in list(self._waiting.items()):
                 if number not in self._in_delta and (column := self._column(number)) is not None:
                     self._delta.insert(column, number, 0)
                     self._in_delta.add(number)
@@ -130,7 +140,8 @@ class ChunkIndex:
         with self._lock:
             own = self._own.get(pack_number, _OwnPack(None, 0))
             self._own[pack_number] = own._replace(name=name)
-            self._chunks[pack_number] = own.chunks
+            if pack_number not in self._broken:
+                self._note(name, LivePack(pack_number, own.chunks))
 
     def forget(self, pack_number: int) -> None:
         """A pack (given up, or condemned) is known no more; the next `refresh` decides anew."""
@@ -141,15 +152,18 @@ class ChunkIndex:
             self._assign()
 
     def close(self) -> None:
-        """Lets go of files, columns and memory."""
+        """Lets go of files, columns and memory; a merge under way is left, for the next process to go on with."""
+        self._closing.set()
+        if self._helper is not None:
+            self._helper.join()
         with self._lock:
             self._files.clear()
             self._columns = PackIds()
             self._delta.clear()
             self._in_delta.clear()
-            self._covered.clear()
             self._live.clear()
             self._own.clear()
+            self._assign()
 
     @property
     def broken(self) -> frozenset[int]:
@@ -201,8 +215,7 @@ class ChunkIndex:
         with self._lock:
             misled = self._scan(ids, packs, ordinals)
             damaged = [file for file in self._files.values() if misled.intersection(file.pack_map.tolist())]
-            for file in damaged:
-                self._discard(file)
+            self._discard(damaged)
             live = dict(self._live)
         if damaged:
             self.refresh(live)
@@ -218,7 +231,7 @@ class ChunkIndex:
         first = np.empty(len(rows), np.uint32)
         mark_repeats(np.ascontiguousarray(ids[rows]), packs[rows], random_multiplier(), first)
         found_in: set[int] = set()
-        for pack in self._known().values():
+        for pack in list(self._known.values()):
             column = None if pack.number in self._in_delta else self._column(pack.number)
             if column is None:
                 continue
@@ -233,24 +246,58 @@ class ChunkIndex:
 
     # -------------------------------------------------------------------------------------------------- files
 
-    def flush(self, *, force: bool = False) -> None:
+    def flush(self, *, force: bool = False, seconds: float | None = None) -> None:
         """Covers sealed packs by a file if they are beyond the delta's bounds (`force`: if there are any).
 
-        Then merges files of like size, unless another process does so at this moment. Look-ups and `add` of
-        other threads go on meanwhile. Raises OSError when the disk does not take the file; the index is as it
-        was then.
+        Then merges files of like size, for so many seconds at most, unless another process does so at this moment. Look-ups
+        and `add` of other threads go on meanwhile. Raises OSError when the disk does not take the file; the index is
+        as it was then.
         """
-        with self._flushing:
-            with self._lock:
-                packs = self._uncovered()
-            chunks = sum(pack.chunks for _, pack in packs)
-            if packs and (force or chunks > self._bounds[0] or len(packs) > self._bounds[1]):
-                self._publish(dict(packs))
-                sweep(self._directory)
-                self._merge()
+        self._publish_waiting(force=force)
+        until = None if seconds is None else time.monotonic() + seconds
+        self._merge(lambda: until is not None and time.monotonic() > until)
 
-    def _publish(self, packs: dict[bytes, LivePack]) -> Path | None:
-        """Writes a file and takes it up, without packs that turn out to be broken. None: nothing was left."""
+    def grow(self) -> None:
+        """What an import calls again and again: `flush` in a thread beside it, where files of any size are merged.
+
+        It waits only when the delta is far beyond its bounds. Raises OSError as `flush` does, but no sooner than that.
+        """
+        with self._lock:
+            urgent, due = self._over(URGENT), self._over(1) or not self._tended
+            if due and not urgent and (self._helper is None or not self._helper.is_alive()):
+                self._tended = True
+                self._helper = threading.Thread(target=self._tend, name="lamina-index", daemon=True)
+                self._helper.start()
+        if urgent:
+            self._publish_waiting()
+
+    def _tend(self) -> None:
+        """In the helper."""
+
+        def pause() -> bool:
+            self._publish_waiting()  # packs do not wait for the end of a merge
+            return self._closing.is_set()
+
+        with contextlib.suppress(OSError):  # it is tried again; `grow` or `flush` meets the reason
+            if not pause():
+                self._merge(pause)
+
+    def _over(self, times: int) -> bool:
+        """Whether what waits to be covered is more than so many times what the delta may hold."""
+        chunks, packs = self._bounds
+        return len(self._waiting) > times * packs or sum(pack.chunks for pack in self._waiting.values()) > times * chunks
+
+    def _publish_waiting(self, *, force: bool = False) -> None:
+        """A file for the packs that wait, if they are too many; one that is being written is waited for."""
+        with self._publishing:
+            with self._lock:
+                packs = dict(self._waiting) if force or self._over(1) else {}
+            if packs:
+                self._publish(packs)
+                sweep(self._directory)
+
+    def _publish(self, packs: dict[bytes, LivePack]) -> None:
+        """Writes a file and takes it up, without packs that turn out to be broken."""
         while packs:
             rows = list(packs.values())
             try:
@@ -262,25 +309,48 @@ class ChunkIndex:
             except _BrokenPack:
                 packs = {name: pack for name, pack in packs.items() if pack.number not in self.broken}
                 continue
+            self._take_up(file)
+            return
+
+    def _merge(self, pause: Callable[[], bool]) -> None:
+        """Replaces groups of files by one each, one process at a time (the others do not wait for it), until `pause()`."""
+        with _locked(self._directory / LOCK) as mine:
+            while mine and not self._closing.is_set() and (merge := self._next_merge()) is not None:
+                with merge, contextlib.suppress(_BrokenPack):  # then it begins anew, without that pack
+                    file = merge.run(partial(self._column_of_pack, merge.packs), pause)
+                    if file is None:
+                        return
+                    self._take_up(file, instead=merge.files)
+
+    def _next_merge(self) -> Merge | None:
+        """The one that was left, if it is still of use, or a new one."""
+        merge = Merge.resume(self._directory)
+        if merge is not None:
             with self._lock:
-                self._files[file.path.name] = file
-                self._assign()
-            return file.path
+                left = all(pack_row(*pack) in self._rows for pack in merge.left)
+            if left and all((self._directory / name).exists() for name in merge.files):
+                return merge
+            merge.give_up()
+        while group := self._next_group():
+            with self._lock:
+                names = {name for file in group for name, _ in file.packs if name in self._known}
+                packs = [(name, self._known[name].chunks) for name in sorted(names)]
+            if packs:
+                return Merge.begin(self._directory, [file.path.name for file in group], packs)
+            self._discard(group)  # nothing of them is known any more
         return None
 
-    def _merge(self) -> None:
-        """Replaces groups of files by one each, one process at a time; the others do not wait for it."""
-        with _locked(self._directory / LOCK) as mine:
-            while mine and (group := self._next_group()):
-                with self._lock:
-                    known = self._known()
-                names = {name for file in group for name, _ in file.packs if name in known}
-                kept = self._publish({name: known[name] for name in sorted(names)})
-                with self._lock:
-                    for file in group:
-                        if file.path != kept:
-                            self._discard(file)
-                    self._assign()
+    def _take_up(self, file: IndexFile, *, instead: Iterable[str] = ()) -> None:
+        """Looks ids up in a new file too, and no more in those that it takes the place of."""
+        with self._lock:
+            old = [self._files[name] for name in instead if name != file.path.name and name in self._files]
+            self._files[file.path.name] = file
+            self._map(file)
+            numbers = set(file.pack_map.tolist())
+            self._covered |= numbers
+            self._waiting = {name: pack for name, pack in self._waiting.items() if pack.number not in numbers}
+            self._drop_from_delta(self._in_delta & numbers)
+        self._discard(old)
 
     def _next_group(self) -> list[IndexFile]:
         """Files to be replaced by one: four of a tier (powers of 4 in chunks), or one that is half dead."""
@@ -293,10 +363,14 @@ class ChunkIndex:
                 tiers.setdefault(max(file.chunks, SMALLEST_TIER).bit_length() // 2, []).append(file)
             return next((group for _, group in sorted(tiers.items()) if len(group) >= FILES_PER_TIER), [])
 
-    def _discard(self, file: IndexFile) -> None:
-        """Removes a file; processes that have it mapped go on with it."""
-        self._files.pop(file.path.name, None)
-        _unlink(file.path)
+    def _discard(self, files: list[IndexFile]) -> None:
+        """Removes files; processes that have them mapped go on with them."""
+        with self._lock:
+            for file in files:
+                self._files.pop(file.path.name, None)
+        for file in files:  # not under the lock: to unmap and remove a gigabyte takes a while
+            file.close()
+            _unlink(file.path)
 
     def _list_files(self) -> set[str]:
         """Takes up files that are new, removes what is no index file; the names that are there.
@@ -315,45 +389,53 @@ class ChunkIndex:
                     _unlink(self._directory / name)
                 except OSError:  # gone meanwhile, or unreadable: the delta takes its packs
                     continue
-        known = self._known().keys()
-        covered = {pack for name, file in self._files.items() if name in names for pack, _ in file.packs}
-        self._files = {
-            name: file
-            for name, file in self._files.items()
-            if name in names or any(pack in known and pack not in covered for pack, _ in file.packs)
-        }
+        self._know()
+        gone = self._files.keys() - names
+        covered = {row for name, file in self._files.items() if name in names for row in file.rows} if gone else set()
+        for name in gone:
+            if not any(row in self._rows and row not in covered for row in self._files[name].rows):
+                del self._files[name]
         self._assign()
         return names
 
     # ------------------------------------------------------------------------------- what is known, and where
 
-    def _known(self) -> dict[bytes, LivePack]:
-        """Packs whose footers can be asked: live ones and sealed own ones, without broken ones."""
+    def _know(self) -> None:
+        """Gathers the packs whose footers can be asked: live ones and sealed own ones, without broken ones."""
         own = {own.name: LivePack(number, own.chunks) for number, own in self._own.items() if own.name}
-        return {name: pack for name, pack in (self._live | own).items() if pack.number not in self._broken}
+        self._known = {name: pack for name, pack in (self._live | own).items() if pack.number not in self._broken}
+        self._rows = {pack_row(name, pack.chunks): pack.number for name, pack in self._known.items()}
+        self._chunks = {pack.number: pack.chunks for pack in self._known.values()}
 
-    def _uncovered(self) -> list[tuple[bytes, LivePack]]:
-        known = self._known().items()
-        return [(name, pack) for name, pack in known if pack.chunks and pack.number not in self._covered]
+    def _note(self, name: bytes, pack: LivePack) -> None:
+        """One more: what `_know` and `_assign` would make of it, without looking at all the others."""
+        self._known[name] = pack
+        self._rows[pack_row(name, pack.chunks)] = pack.number
+        self._chunks[pack.number] = pack.chunks
+        if pack.chunks and pack.number not in self._covered:
+            self._waiting[name] = pack
 
     def _assign(self) -> None:
         """Makes pack maps, delta and columns agree with the packs that are known."""
-        known = self._known()
-        self._chunks = {pack.number: pack.chunks for pack in known.values()}
+        self._know()
         self._covered = set()
         for file in self._files.values():
-            for row, (name, chunks) in enumerate(file.packs):
-                pack = known.get(name)
-                mine = pack is not None and pack.chunks == chunks
-                file.pack_map[row] = pack.number if pack is not None and mine else NONE
+            self._map(file)
             self._covered.update(file.pack_map.tolist())
+        self._waiting = {name: pack for name, pack in self._known.items() if pack.chunks and pack.number not in self._covered}
         unsealed = {number for number, own in self._own.items() if own.name is None}
-        stale = self._in_delta - ((self._chunks.keys() | unsealed) - self._covered)
-        self._delta.drop_packs(np.array(sorted(stale), np.uint32))
-        self._in_delta -= stale
+        self._drop_from_delta(self._in_delta - ((self._chunks.keys() | unsealed) - self._covered))
         for number in self._columns.oldest(len(self._columns)):
             if number not in self._chunks:
                 self._columns.drop(number)
+
+    def _map(self, file: IndexFile) -> None:
+        """Which packs its rows are."""
+        file.pack_map = np.array([self._rows.get(row, NONE) for row in file.rows], np.uint32)
+
+    def _drop_from_delta(self, numbers: set[int]) -> None:
+        self._delta.drop_packs(np.array(sorted(numbers), np.uint32))
+        self._in_delta -= numbers
 
     def _column(self, number: int) -> U8 | None:
         """The id column of a known pack; None, and the pack is broken, when it is not what was announced."""
@@ -361,6 +443,13 @@ class ChunkIndex:
             return self._sound_column(number)
         except _BrokenPack:
             return None
+
+    def _column_of_pack(self, packs: Sequence[tuple[bytes, int]], row: int) -> U8:
+        with self._lock:
+            number = self._rows.get(pack_row(*packs[row]))
+        if number is None:  # it has gone, or another thread has found it broken
+            raise _BrokenPack
+        return self._sound_column(number)
 
     def _column_of_row(self, rows: list[LivePack], row: int) -> U8:
         return self._sound_column(rows[row].number)

@@ -44,20 +44,32 @@ def random_multiplier() -> int:
     return int.from_bytes(os.urandom(8), "little") | 1
 
 
+def pack_row(name: bytes, chunks: int) -> bytes:
+    """A pack as index files name it."""
+    return _PACK.pack(name, chunks)
+
+
 def file_name(names: Sequence[bytes]) -> str:
     """The name of the file that covers these packs: who covers the same packs replaces the file."""
     return blake3(b"".join(sorted(names))).hexdigest()[:32] + SUFFIX
 
 
 class IndexFile:
-    """An open index file. `pack_map` (pack row -> pack number, NONE: not live) is the owner's to set."""
+    """An open index file. `pack_map` (pack row -> pack number, NONE: not live) is the owner's to set.
 
-    def __init__(self, path: Path, packs: list[tuple[bytes, int]], table: tuple[memoryview, int, int, int]) -> None:
+    `rows` are the pack rows as they stand in the file (`pack_row`): a dict looks them up without a tuple for each.
+    """
+
+    def __init__(
+        self, path: Path, rows: list[bytes], mapped: mmap.mmap, slots_at: int, table: tuple[int, int, int]
+    ) -> None:
         self.path = path
-        self.packs = packs
-        self.chunks = sum(count for _, count in packs)
-        self.pack_map: U32 = np.full(len(packs), NONE, np.uint32)
-        self._slots, self._homes, self._multiplier, self._reach = table
+        self.rows = rows
+        self.chunks = sum(count for _, count in _PACK.iter_unpack(b"".join(rows)))
+        self.pack_map: U32 = np.full(len(rows), NONE, np.uint32)
+        self._mapped = mapped
+        self._slots = memoryview(mapped)[slots_at:]
+        self._homes, self._multiplier, self._reach = table
 
     @classmethod
     def open(cls, path: Path) -> IndexFile:
@@ -90,9 +102,19 @@ class IndexFile:
             raise _damaged("an index file with a wrong checksum", path)
         if not 0 < homes <= slots or chunks > slots or zero or not multiplier & 1:
             raise _damaged("an index file that contradicts itself", path)
-        packs: list[tuple[bytes, int]] = list(_PACK.iter_unpack(body[: rows * _PACK.size]))
-        mapped = memoryview(mmap.mmap(fd, status.st_size, access=mmap.ACCESS_READ))
-        return cls(path, packs, (mapped[slots_at:], homes, multiplier, reach))
+        packs = [body[at : at + _PACK.size] for at in range(0, rows * _PACK.size, _PACK.size)]
+        mapped = mmap.mmap(fd, status.st_size, access=mmap.ACCESS_READ)
+        return cls(path, packs, mapped, slots_at, (homes, multiplier, reach))
+
+    def close(self) -> None:
+        """Unmaps it, without the interpreter's lock: a gigabyte takes a while. No look-up may be under way."""
+        self._slots.release()
+        self._mapped.close()
+
+    @property
+    def packs(self) -> list[tuple[bytes, int]]:
+        """(name, chunks) of its packs."""
+        return list(_PACK.iter_unpack(b"".join(self.rows)))
 
     def lookup(self, columns: PackIds, ids: U8, packs: U32, ordinals: U32, unmapped: U32) -> int:
         """`lookup_table` with this file's table."""
@@ -102,34 +124,67 @@ class IndexFile:
         )  # fmt: skip
 
 
-def write_index(fd: int, packs: Sequence[tuple[bytes, int]], ids: Callable[[int], U8], multiplier: int) -> bool:
-    """Fills an empty file with the index of `packs` (name, chunks) and syncs it; `ids(row)`: an id column.
+class Builder:
+    """An index file that is being filled, pack by pack; it may be left and gone on with.
 
     The table is built in a mapping of the file, whose space is allocated first (a full disk is an OSError
-    here, not a SIGBUS later): no anonymous memory, whatever the size. False: a run came to the end of the
-    table (practically never); the file is useless, take another multiplier.
+    here, not a SIGBUS later): no anonymous memory, whatever the size. `done`: rows in it, slots used, reach.
     """
-    chunks = sum(count for _, count in packs)
-    homes = max(1, (4 * chunks + 2) // 3)
-    slots = homes + min(chunks, _TAIL + len(packs))
-    slots_at = _slots_at(len(packs))
-    os.posix_fallocate(fd, 0, slots_at + slots * SLOT_BYTES)
-    filled = reach = 0
-    with mmap.mmap(fd, slots_at + slots * SLOT_BYTES) as mapped, memoryview(mapped) as view:
-        with view[slots_at:] as table:
-            for row, (name, count) in enumerate(packs):
-                column = ids(row)
+
+    def __init__(
+        self, fd: int, packs: Sequence[tuple[bytes, int]], multiplier: int, done: tuple[int, int, int] = (0, 0, 0)
+    ) -> None:
+        chunks = sum(count for _, count in packs)
+        self.packs, self.multiplier = packs, multiplier
+        self.row, self.filled, self.reach = done
+        self._fd = fd
+        self._homes = max(1, (4 * chunks + 2) // 3)
+        self._slots = self._homes + min(chunks, _TAIL + len(packs))
+        self._at = _slots_at(len(packs))
+        self.bytes = self._at + self._slots * SLOT_BYTES
+        os.posix_fallocate(fd, 0, self.bytes)
+        self._map = mmap.mmap(fd, self.bytes)
+
+    def fill(self, ids: Callable[[int], U8], pause: Callable[[], bool] | None = None) -> bool:
+        """Puts in the packs that are left; `ids(row)`: an id column. After each, `pause()` may say to stop.
+
+        False: a run came to the end of the table (practically never); the file is useless, take another multiplier.
+        """
+        with memoryview(self._map) as view, view[self._at :] as table:
+            while self.row < len(self.packs):
+                name, count = self.packs[self.row]
+                column = ids(self.row)
                 if len(column) != count:
                     raise ValueError(f"pack {name.hex()} has {len(column)} ids instead of {count}")
-                done = fill_table(table, homes, multiplier, row, column)
-                if done is None:
+                put = fill_table(table, self._homes, self.multiplier, self.row, column)
+                if put is None:
                     return False
-                filled, reach = filled + done[0], max(reach, done[1])
-        body = b"".join(_PACK.pack(*pack) for pack in packs).ljust(slots_at - _PACKS_AT, b"\0")
-        fields = MAGIC, VERSION, len(packs), filled, homes, slots, multiplier, reach, 0, slots_at
+                self.row, self.filled, self.reach = self.row + 1, self.filled + put[0], max(self.reach, put[1])
+                if pause is not None and pause():
+                    break
+        return True
+
+    def finish(self) -> None:
+        """Writes header and pack table, and syncs."""
+        body = b"".join(_PACK.pack(*pack) for pack in self.packs).ljust(self._at - _PACKS_AT, b"\0")
+        fields = (MAGIC, VERSION, len(self.packs), self.filled, self._homes, self._slots, self.multiplier, self.reach, 0,
+                  self._at)
         header = _HEADER.pack(*fields)
-        view[:slots_at] = header + blake3(header).update(body).digest() + body
-    os.fsync(fd)
+        self._map[: self._at] = header + blake3(header).update(body).digest() + body
+        self.close()
+        os.fsync(self._fd)
+
+    def close(self) -> None:
+        """Lets go of the mapping; again is harmless."""
+        self._map.close()
+
+
+def write_index(fd: int, packs: Sequence[tuple[bytes, int]], ids: Callable[[int], U8], multiplier: int) -> bool:
+    """Fills an empty file with the index of `packs` (name, chunks) and syncs it; see `Builder.fill`."""
+    with contextlib.closing(Builder(fd, packs, multiplier)) as builder:
+        if not builder.fill(ids):
+            return False
+        builder.finish()
     return True
 
 
@@ -142,7 +197,7 @@ def publish(directory: Path, packs: Sequence[tuple[bytes, int]], ids: Callable[[
                 # Opened before it is seen: another process may merge it away the moment after.
                 file = IndexFile.open(temporary)
                 temporary.rename(path)
-                _sync_directory(directory)
+                sync_directory(directory)
                 file.path = path
                 return file
 
@@ -189,7 +244,8 @@ def _create(directory: Path) -> tuple[int, Path]:
         os.close(fd)
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Makes names in a directory durable."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

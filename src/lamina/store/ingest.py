@@ -94,7 +94,7 @@ class Ingest:
                     if self._stopped:
                         raise Interrupted("the session has ended")
                     blob.feed(filled)
-                    self.index.flush()  # when packs sealed meanwhile have filled the delta: memory stays bounded
+                    self.index.grow()  # when packs sealed meanwhile have filled the delta: memory stays bounded
                 return blob.finish()
         finally:
             with self._lock:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from lamina.store.blobstore import BlobStore
 
 DOCUMENT_LIMIT = 4 << 20
+TENDING = 0.05  # seconds that a commit gives to the merging of index files
 DOCUMENTS_LIMIT = 64 << 20  # of one session, held until it commits
 
 
@@ -301,7 +302,7 @@ class Session:
                 stack.callback(self._close)
                 # It is committed: who opens the index next does without the file, or writes it.
                 stack.enter_context(contextlib.suppress(OSError, LaminaError))
-                self.index.flush()
+                self.index.flush(seconds=TENDING)
 
     def packs(self) -> list[PackRow]:
         """Rows of the packs sealed so far."""
