@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import statistics
 import tempfile
 import time
@@ -27,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lamina._native.chunkindex import NONE
-from lamina.store.index import ChunkIndex
+from lamina.store.index import ChunkIndex, LivePack
 from lamina.store.indexfile import publish
 
 PACK = 3000
@@ -88,7 +89,7 @@ class Table:
         self.rng = np.random.default_rng(7)
         self.columns = write_columns(directory / "columns", self.rng, chunks)
         self.packs = -(-chunks // PACK)
-        self.live = {n.to_bytes(16, "big"): (n, min(PACK, chunks - n * PACK)) for n in range(self.packs)}
+        self.live = {n.to_bytes(16, "big"): LivePack(n, min(PACK, chunks - n * PACK)) for n in range(self.packs)}
         self.grown: list[Ids] = []  # of packs that the import writes
 
     def ids(self, number: int) -> Ids:
@@ -152,6 +153,7 @@ class Table:
 
     def growth(self) -> list[str]:
         """The longest pauses of an import, without flushes and with them."""
+        shutil.rmtree(self.directory / "one")
         self.build("four", 4)
         before = anonymous()
         unbounded = ChunkIndex(self.directory / "four", self.ids, delta_chunks=1 << 40, delta_packs=1 << 40)

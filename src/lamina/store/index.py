@@ -20,7 +20,18 @@ import numpy as np
 
 from lamina._native.chunkindex import NONE, DeltaTable, PackIds, mark_repeats
 from lamina.errors import StoreDamaged
-from lamina.store.indexfile import SUFFIX, U8, U32, IndexFile, pack_row, publish, random_multiplier, sweep, try_lock
+from lamina.store.indexfile import (
+    SUFFIX,
+    U8,
+    U32,
+    IndexFile,
+    pack_row,
+    pack_rows,
+    publish,
+    random_multiplier,
+    sweep,
+    try_lock,
+)
 from lamina.store.indexmerge import Merge
 
 DELTA_CHUNKS: Final = 1 << 19  # 32 MB in memory at 61 bytes a chunk
@@ -112,7 +123,7 @@ class ChunkIndex:
         index files go.
         """
         with self._lock:
-            known = {name: LivePack(*pack) for name, pack in live.items()}
+            known = {name: pack if isinstance(pack, LivePack) else LivePack(*pack) for name, pack in live.items()}
             self._died.update(self._live.keys() - known.keys())
             self._died.difference_update(known)
             self._live = known
@@ -395,7 +406,7 @@ class ChunkIndex:
         for name in gone:
             if not any(row in self._rows and row not in covered for row in self._files[name].rows):
                 del self._files[name]
-        self._assign()
+        self._cover()
         return names
 
     # ------------------------------------------------------------------------------- what is known, and where
@@ -403,9 +414,11 @@ class ChunkIndex:
     def _know(self) -> None:
         """Gathers the packs whose footers can be asked: live ones and sealed own ones, without broken ones."""
         own = {own.name: LivePack(number, own.chunks) for number, own in self._own.items() if own.name}
-        self._known = {name: pack for name, pack in (self._live | own).items() if pack.number not in self._broken}
-        self._rows = {pack_row(name, pack.chunks): pack.number for name, pack in self._known.items()}
-        self._chunks = {pack.number: pack.chunks for pack in self._known.values()}
+        known = self._live | own
+        self._known = {name: pack for name, pack in known.items() if pack.number not in self._broken} if self._broken else known
+        numbers, chunks = zip(*self._known.values(), strict=True) if self._known else ((), ())
+        self._rows = dict(zip(pack_rows(self._known.keys(), chunks), numbers, strict=True))
+        self._chunks = dict(zip(numbers, chunks, strict=True))
 
     def _note(self, name: bytes, pack: LivePack) -> None:
         """One more: what `_know` and `_assign` would make of it, without looking at all the others."""
@@ -418,11 +431,17 @@ class ChunkIndex:
     def _assign(self) -> None:
         """Makes pack maps, delta and columns agree with the packs that are known."""
         self._know()
+        self._cover()
+
+    def _cover(self) -> None:
+        """The rest of it."""
         self._covered = set()
         for file in self._files.values():
             self._map(file)
             self._covered.update(file.pack_map.tolist())
-        self._waiting = {name: pack for name, pack in self._known.items() if pack.chunks and pack.number not in self._covered}
+        bare = self._chunks.keys() - self._covered  # mostly few: found without a look at each pack
+        known = self._known.items() if bare else ()
+        self._waiting = {name: pack for name, pack in known if pack.number in bare and pack.chunks}
         unsealed = {number for number, own in self._own.items() if own.name is None}
         self._drop_from_delta(self._in_delta - ((self._chunks.keys() | unsealed) - self._covered))
         for number in self._columns.oldest(len(self._columns)):

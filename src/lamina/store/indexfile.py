@@ -12,7 +12,7 @@ import mmap
 import os
 import stat
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +35,7 @@ _HEADER = struct.Struct("<8sIIQQQQIIQ")
 _CHECKSUM_AT = _HEADER.size
 _PACKS_AT = _CHECKSUM_AT + 32
 _PACK = struct.Struct("<16sI")
+_ROW = np.dtype([("name", "V16"), ("chunks", "<u4")])  # the same
 _PAGE = 4096
 _TAIL = 1024  # slots behind the last home: at 75 % load runs stay below 500 slots even for 10^8 chunks
 
@@ -47,6 +48,18 @@ def random_multiplier() -> int:
 def pack_row(name: bytes, chunks: int) -> bytes:
     """A pack as index files name it."""
     return _PACK.pack(name, chunks)
+
+
+def pack_rows(names: Collection[bytes], chunks: Iterable[int]) -> list[bytes]:
+    """`pack_row` of each: 30,000 packs are to be opened in milliseconds."""
+    rows = np.empty(len(names), _ROW)
+    rows["name"] = np.frombuffer(b"".join(names), "V16")
+    rows["chunks"] = np.fromiter(chunks, np.uint32, len(names))
+    return _sliced(rows.tobytes())
+
+
+def _sliced(rows: bytes) -> list[bytes]:
+    return [rows[at : at + _PACK.size] for at in range(0, len(rows), _PACK.size)]
 
 
 def file_name(names: Sequence[bytes]) -> str:
@@ -65,7 +78,7 @@ class IndexFile:
     ) -> None:
         self.path = path
         self.rows = rows
-        self.chunks = sum(count for _, count in _PACK.iter_unpack(b"".join(rows)))
+        self.chunks = int(np.frombuffer(b"".join(rows), _ROW)["chunks"].sum(dtype=np.int64))
         self.pack_map: U32 = np.full(len(rows), NONE, np.uint32)
         self._mapped = mapped
         self._slots = memoryview(mapped)[slots_at:]
@@ -102,7 +115,7 @@ class IndexFile:
             raise _damaged("an index file with a wrong checksum", path)
         if not 0 < homes <= slots or chunks > slots or zero or not multiplier & 1:
             raise _damaged("an index file that contradicts itself", path)
-        packs = [body[at : at + _PACK.size] for at in range(0, rows * _PACK.size, _PACK.size)]
+        packs = _sliced(body[: rows * _PACK.size])
         mapped = mmap.mmap(fd, status.st_size, access=mmap.ACCESS_READ)
         return cls(path, packs, mapped, slots_at, (homes, multiplier, reach))
 
