@@ -45,8 +45,9 @@ class Merge:
         """The one that was left, if there is any to go on with."""
         try:
             with (directory / NOTE).open("rb") as file:
-                note = json.loads(file.read(_NOTE_LIMIT))
+                text = file.read(_NOTE_LIMIT)
             (directory / NOTE).unlink()
+            note = json.loads(text)
             packs = [(bytes.fromhex(name), int(count)) for name, count in note["packs"]]
             row, filled, reach = (int(number) for number in note["done"])
             multiplier, files = int(note["multiplier"]), [str(name) for name in note["files"]]
