@@ -79,8 +79,8 @@ def _contenders(result: Result) -> str:
     keys = '<p class="note keys"><span><i class="key in"></i>Lamina</span><span><i class="key peer"></i>others</span></p>'
     point = scatter("chart-scatter", result.contenders, result.bytes)
     note = (f"Whole commands, with their start. × is the time against {base}, run by run; ≈ means that the difference is "
-            "smaller than the spread of the runs (the thin line). Lamina has synced all to disk when it ends; most others "
-            "have not.")
+            "smaller than the spread of the runs (the thin line). Lamina, restic and borg have synced all to disk when "
+            "they end; the others have not.")
     there = ("One point for each setting and each program: to the right is faster, below is smaller. Lines are the spread of "
              "the runs.")
     return (_section("Who takes how long", note, keys + f'<div class="two">{way_in}{way_out}</div>')

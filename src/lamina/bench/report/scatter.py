@@ -19,7 +19,7 @@ Box = tuple[float, float, float, float]  # left and right in per cent, top and b
 def scatter(name: str, contenders: Sequence[Contender], total: int) -> str:
     """To the right is fast, below is small."""
     points = [(one, speed(total, one.figures["in"].seconds.median), one.stored / max(total, 1)) for one in contenders]
-    across = ticks(max(x for _, x, _ in points))
+    across = ticks(max(speed(total, one.figures["in"].seconds.least) for one in contenders))
     down = ticks(max(y for *_, y in points) * 100)
     parts = _axes(across, down)
     taken: list[Box] = [(x - 2, x + 2, y - 7, y + 7)
@@ -30,7 +30,7 @@ def scatter(name: str, contenders: Sequence[Contender], total: int) -> str:
         tip = f"{one.name}: {fast:,.0f} MB/s in, {percent(space)} of the archives' bytes on disk"
         if sample.spread:
             slow, quick = speed(total, sample.most), speed(total, sample.least)
-            parts.append(line(_x(slow, across), y, min(_x(quick, across), 100), y, "range"))
+            parts.append(line(_x(slow, across), y, _x(quick, across), y, "range"))
         parts.append(circle(x, y, 6.5, "in" if one.setting else "peer", tip))
         at, anchor = _free(x, y, len(one.name) * _LETTER, taken)
         if not -_LINE < at - y < 2 * _LINE:  # far from its point
