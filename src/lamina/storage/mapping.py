@@ -52,7 +52,7 @@ def mostly_cached(fd: int, offset: int, length: int) -> bool:
         return True
     pages = bytearray(-(-(lead + length) // mmap.PAGESIZE))
     try:
-        if _mincore(address, lead + length, (ctypes.c_ubyte * len(pages)).from_buffer(pages)):
+        if _mincore(address, lead + length, ctypes.byref(ctypes.c_ubyte.from_buffer(pages))):
             return True
     finally:
         _unmap(address, lead + length)
