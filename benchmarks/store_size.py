@@ -1,9 +1,10 @@
 """What an import costs in a store of many images, against an empty one; and how compact recipes and entry tables are.
 
-    python benchmarks/store_size.py ARCHIVE [--runs N] [--images N] [--loads N] [--only import,entries] [--dir DIR] [--stores DIR]
+    python benchmarks/store_size.py ARCHIVE [--runs N] [--images N] [--loads N] [--only import,entries] [--dir DIR]
+                                    [--stores DIR]
 
-import: ARCHIVE (a docker-archive of some 0.3 GB) and an archive of one small image are loaded into an empty store, into one that
-`--images` distinct small images came into by four loads, and into one that as many came into by `--loads` loads (as many
+import: ARCHIVE (a docker-archive of some 0.3 GB) and an archive of one small image are loaded into an empty store, into one
+that `--images` distinct small images came into by four loads, and into one that as many came into by `--loads` loads (as many
 small packs).  Each run has a fresh copy of the store (those in `--stores` are used again); runs alternate between the stores.
 Then the same archive once more (all digests are known), beside `--version` and beside the imports of modules that `load` needs.
 Wall and CPU seconds, medians and ranges; ratios are to the empty store.

@@ -94,9 +94,8 @@ def _drain(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def reading(store: BlobStore, stages: Stages) -> Reading:
-    """A reader's session whose stages are counted in `stages`: the one place to hand them in, once a reading takes them."""
-    del stages
-    return store.reading()
+    """A reader's session whose stages are counted in `stages`."""
+    return store.reading(stages)
 
 
 def _through(source: Reading, descriptor: Descriptor, buffer: memoryview) -> int:
