@@ -128,10 +128,13 @@ class TestBegunAnew:
     def test_when_its_parts_are_no_longer_there(self, directory):
         left(directory, 3)
         (directory / files(directory)[0]).unlink()
-        index = ChunkIndex(directory, COLUMNS.__getitem__)
+        asked = Asked()
+        index = ChunkIndex(directory, asked)
         index.refresh(live(*range(PACKS)))
-        index.flush(force=True)
-        assert not (directory / NOTE).exists()
+        asked.numbers.clear()
+        index.flush()
+        assert asked.numbers == [] and len(files(directory)) == FILES_PER_TIER - 1
+        assert not (directory / NOTE).exists() and not (directory / PARTIAL).exists()
         assert_finds(index, *range(PACKS))
 
     def test_after_a_crash(self, directory):
@@ -185,7 +188,7 @@ class TestBesideAnImport:
         assert_finds(index, *range(FILES_PER_TIER))
 
     def test_a_merge_that_is_under_way_keeps_nobody(self, directory):
-        """Its footer does not come before the import has gone on, covered a pack of its own, and ended."""
+        """The import goes on, and what it has sealed is covered before the merge has ended."""
         reached, go_on = threading.Event(), threading.Event()
 
         def slow(number):
@@ -194,19 +197,20 @@ class TestBesideAnImport:
                 assert go_on.wait(60)
             return COLUMNS[number] if number < PACKS else COLUMNS[0][::-1].copy()
 
-        index = ChunkIndex(directory, slow, delta_packs=0)
+        index = ChunkIndex(directory, slow, delta_chunks=IDS - 1)
         index.refresh(live(*range(PACKS)))
         index.grow()
         assert reached.wait(60)
         index.add(PACKS, slow(PACKS), 0)
         index.sealed(PACKS, bytes([PACKS]) * 16)
         index.grow()
-        assert len(files(directory)) == FILES_PER_TIER + 1
+        assert_finds(index, *range(1, PACKS))
         closing = threading.Thread(target=index.close)
         closing.start()
         go_on.set()
         closing.join(60)
         assert json.loads((directory / NOTE).read_text())["done"][0] == 3
+        assert len(files(directory)) == FILES_PER_TIER + 1
         assert (ChunkIndex(directory, slow).lookup(COLUMNS[0])[0] == NONE).all()  # of an index that was told of nothing
 
     def test_a_delta_far_beyond_its_bounds_is_waited_for(self, tmp_path, monkeypatch):
