@@ -2,8 +2,8 @@
 
     python benchmarks/picture.py RESULTS.json > benchmarks/results.svg
 
-Left: how fast each program takes in one image (MB of archive a second).  Right: all archives, time against space.  Bars begin at
-zero, and every row that was measured is shown.
+Left: how fast each program takes in one image (MB of archive a second).  Right: all archives, time against space.  Bars begin
+at zero, and every row that was measured is shown.
 """
 
 from __future__ import annotations
