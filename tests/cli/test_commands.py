@@ -212,6 +212,39 @@ def test_gc(capsys: Capture) -> None:
         "PacksRemoved": 3, "BytesFreed": 2_000_000, "BytesCopied": 1000}
 
 
+def optimized(**changes: object) -> SimpleNamespace:
+    fields = {"before": 4_000_000, "after": 3_000_000, "dead": 1000, "packs": 2, "left": 0, "pending": 0, "seconds": 1.25,
+              "problems": []}
+    return SimpleNamespace(**{**fields, **changes})
+
+
+def test_optimize(capsys: Capture) -> None:
+    ran = invoke(capsys, "optimize", "-q", "--level", "19", "--budget", "1.5m", "--memory", "512", optimize=optimized())
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == "4MB before, 3MB after (75%), 1kB of dead chunks left behind, 2 packs in 1.2 s\n"
+    assert ran.store.calls == [("optimize", (), {"level": 19, "budget": 90.0, "memory": 512})]
+    ran = invoke(capsys, "optimize", "--format", "json", optimize=optimized(left=7))
+    assert json.loads(ran.out) == {"Before": 4_000_000, "After": 3_000_000, "Dead": 1000, "Packs": 2, "Left": 7, "Pending": 0,
+                                   "Seconds": 1.25}
+    assert ran.store.calls == [("optimize", (), {"level": 9, "budget": None, "memory": 300})]
+
+
+def test_optimize_tells_what_is_left_and_what_is_wrong(capsys: Capture) -> None:
+    ran = invoke(capsys, "optimize", optimize=optimized(before=0, after=0, left=5000, pending=6000, problems=["pack\n1"]))
+    assert ran.code == 1
+    assert ran.out == "0B before, 0B after, 1kB of dead chunks left behind, 2 packs in 1.2 s\n"
+    assert ran.err == ("5kB of packs are left to do: run it again\n"
+                       "6kB more go from the disk when those who read now have ended\n"
+                       "lamina: warning: pack\\n1\n")
+
+
+@pytest.mark.parametrize("wrong", [("--budget", "10"), ("--budget", "m"), ("--budget", "-1s"), ("--level", "0"),
+                                   ("--level", "23"), ("--memory", "1")])
+def test_optimize_refuses(capsys: Capture, wrong: tuple[str, str]) -> None:
+    ran = invoke(capsys, "optimize", *wrong, optimize=optimized())
+    assert (ran.code, ran.store.calls) == (125, [])
+
+
 def test_verify(capsys: Capture) -> None:
     damage = SimpleNamespace(what="frame checksum", where="pack ab\n12", images=("a:1", "b:1"))
     ran = invoke(capsys, "verify", "a", verify=SimpleNamespace(bytes_read=4000, blobs=5, problems=[damage]))

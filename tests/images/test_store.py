@@ -440,6 +440,13 @@ def test_verify_names_the_images(store: ImageStore, tmp_path: Path) -> None:
         store.verify(["none"])
 
 
+def test_optimize_takes_its_options_down(store: ImageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, object]] = []
+    monkeypatch.setattr(store.blobs, "optimize", lambda **options: seen.append(options))
+    store.optimize(level=3, budget=60, memory=512)
+    assert seen == [{"level": 3, "budget": 60, "memory": 512 << 20, "progress": None}]
+
+
 def test_gc_gives_room_back(store: ImageStore) -> None:
     load(store, (BASE, ["base"]))
     store.remove(["base"])

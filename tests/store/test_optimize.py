@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from blake3 import blake3
 from contracts.samples import describe
 from storekit import (
     assert_whole,
@@ -59,10 +60,10 @@ def other(tmp_path: Path, store: BlobStore) -> Iterator[BlobStore]:
 TEXT = words(1, 600_000)
 
 
-def version(number: int) -> bytes:
+def version(number: int, size: int = 400_000) -> bytes:
     data = bytearray(TEXT)
     data[number::5000] = bytes(len(data[number::5000]))
-    return tar_of({"aaa": noise(10 + number, 400_000), "usr/lib/like": bytes(data), "zzz": noise(20 + number, 400_000)})
+    return tar_of({"aaa": noise(10 + number, size), "usr/lib/like": bytes(data), "zzz": noise(20 + number, size)})
 
 
 VERSIONS = [version(number) for number in range(3)]
@@ -83,15 +84,35 @@ def small_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_like_lies_beside_like_and_all_comes_back(store: BlobStore) -> None:
-    load_versions(store)
+    """What is alike is farther apart than a frame, as it is loaded."""
+    far = [version(number, 2_500_000) for number in range(3)]
+    for number, data in enumerate(far):
+        load(store, f"version{number}", data)
     before = stored(store)
     done = store.optimize()
     assert (done.before, done.after, done.packs, done.left, done.dead, done.problems) == (before, stored(store), 3, 0, 0, [])
-    own = before - 2_400_000  # what is not noise: the three texts, compressed each by itself
-    assert stored(store) - 2_400_000 < own / 2
-    assert_whole(store, *VERSIONS)
+    noises = 6 * 2_500_000
+    assert stored(store) - noises < (before - noises) / 2  # the three texts, each compressed by itself before
+    assert_whole(store, *far)
     frames = np.concatenate([store.packs.footer(pack.number).records for pack in store.catalog.packs(LIVE)])
     assert int(frames["plain"].max()) > layout.FRAME_BYTES
+
+
+def test_the_order_of_chunks(store: BlobStore) -> None:
+    """Directories, then names, then places in a file: what of a large file is new lies after its beginning."""
+    large = noise(9, 1_000_000)
+    load(store, "one", tar_of({"b/x": noise(1, 1000), "a/y": noise(2, 1000), "a-/x": noise(3, 1000), "a/large": large}))
+    load(store, "two", tar_of({"a/b/x": noise(4, 1000), "b/x": noise(5, 1000), "a/y": noise(6, 1000), "./a/w": noise(7, 1000),
+                               "a/large": large[:-1000] + noise(8, 1000), "top": noise(10, 1000)}))
+    store.optimize()
+    (pack,) = [pack for pack in store.catalog.packs(LIVE) if pack.chunks > 10]
+    footer = store.packs.footer(pack.number)
+    ids = [bytes(chunk_id) for chunk_id in footer.ids]
+    seeds = [10, 7, 2, 6, 4, 3, 1, 5]
+    at = [ids.index(blake3(noise(seed, 1000)).digest()) for seed in seeds]
+    assert at == sorted(at)
+    assert [int(length) for length in footer.places["length"][1:5]].count(1000) == 0  # top, then a/large
+    assert at[1] - at[0] > 6
 
 
 def test_again_it_does_nothing_but_for_a_higher_level(store: BlobStore) -> None:

@@ -99,7 +99,7 @@ class Neighbours:
             yield entries.stored[rows], [self._key(text[starts[row] : starts[row + 1]]) for row in rows]
 
     def _key(self, path: bytes) -> Key:
-        directory, _, name = path.rpartition(b"/")
+        directory, _, name = path.removeprefix(b"./").rpartition(b"/")
         return self._directory(directory), int.from_bytes(name[:8].ljust(8, b"\0"), "big"), zlib.crc32(name)
 
     def _directory(self, name: bytes) -> int:
@@ -113,7 +113,7 @@ class Neighbours:
 
     def _rank(self) -> npt.NDArray[np.uint32]:
         """The place of each directory among all, parents before children; the last for chunks that no path is known of."""
-        names = sorted((name.removeprefix(b"./").replace(b"/", b"\0"), number) for name, number in self._directories.items())
+        names = sorted((name.replace(b"/", b"\0"), number) for name, number in self._directories.items())
         ranks = np.full(DIRECTORIES + 1 if len(names) == DIRECTORIES else len(names) + 1, NONE, np.uint32)
         ranks[[number for _, number in names]] = np.arange(len(names), dtype=np.uint32)
         return ranks

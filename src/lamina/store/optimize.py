@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -20,7 +21,7 @@ import numpy.typing as npt
 
 from lamina._native.blake3many import hash_many
 from lamina.content.progress import Progress, Silent
-from lamina.errors import LaminaError, StoreDamaged
+from lamina.errors import StoreDamaged
 from lamina.store import layout
 from lamina.store.codec import Compression, decode
 from lamina.store.copying import copy_live
@@ -115,6 +116,14 @@ class _Spoiled(Exception):
     def __init__(self, pack: int, problem: str) -> None:
         super().__init__(problem)
         self.pack = pack
+
+
+@contextmanager
+def _spoiling(pack: int) -> Iterator[None]:
+    try:
+        yield
+    except StoreDamaged as error:
+        raise _Spoiled(pack, str(error)) from error
 
 
 class _Optimization(Replacing):
@@ -213,7 +222,8 @@ class _Optimization(Replacing):
             sink.place(kind, source, offsets, lengths, np.arange(len(ordinals)), ids)
             self._progress.advance(key, int(lengths.sum()))
         for pack in packs:
-            self._moves += copy_live(self._store.packs, sink, pack.number, marked.marks, lambda _: None, KEPT_AS_THEY_ARE)
+            with _spoiling(pack.number):
+                self._moves += copy_live(self._store.packs, sink, pack.number, marked.marks, lambda _: None, KEPT_AS_THEY_ARE)
         return packs
 
 
@@ -258,14 +268,12 @@ class _Frames:
     ]:
         """(kind, plain bytes of the frame, offsets, lengths, ids) of chunks that prove to be what their ids say; `_Spoiled`."""
         footer = self._packs.footer(number)
-        try:
+        places, ids = footer.places[ordinals], footer.ids[ordinals]
+        offsets, lengths = places["offset"].astype(np.int64), places["length"].astype(np.int64)
+        with _spoiling(number):
             frame = self._frame(number, record)
-            places, ids = footer.places[ordinals], footer.ids[ordinals]
-            offsets, lengths = places["offset"].astype(np.int64), places["length"].astype(np.int64)
             if not np.array_equal(hash_many(frame, offsets, lengths), ids):
                 raise StoreDamaged(f"record {record} holds other chunks than its pack says", footer.where, "run lamina verify")
-        except LaminaError as error:
-            raise _Spoiled(number, str(error)) from error
         return int(footer.records["type"][record]), frame, offsets, lengths, ids
 
     def _frame(self, number: int, record: int) -> npt.NDArray[np.uint8]:
