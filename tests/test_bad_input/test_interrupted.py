@@ -96,7 +96,8 @@ sys.exit(run(sys.argv[1:]))
 """
     done = subprocess.run([sys.executable, "-c", program, "--store", str(home.path), "load", "-i", str(path)],
                           env=environment(), capture_output=True, check=False, timeout=30)
-    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"lamina: interrupted\n")
+    assert (done.returncode, done.stdout) == (130, b"")
+    assert done.stderr.splitlines()[-1] == b"lamina: interrupted"  # another layer may have been done with
     assert_untouched(home)
 
 
