@@ -12,7 +12,17 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from contracts.samples import DrippingReader, FailingReader, config_bytes, describe, index_bytes, manifest_bytes, put, put_image
+from contracts.samples import (
+    DrippingReader,
+    EndlessReader,
+    FailingReader,
+    config_bytes,
+    describe,
+    index_bytes,
+    manifest_bytes,
+    put,
+    put_image,
+)
 from contracts.target import TargetContract
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -505,3 +515,21 @@ def test_no_thread_and_no_descriptor_is_left(store: BlobStore) -> None:
         session.push(describe(b"x" * 9_000_000), FailingReader(gzip.compress(noise(1, 9_000_000), 1)))
     assert counts()[0] == remains[0]
     assert counts()[1] <= remains[1] + 2
+
+
+def test_a_blob_that_fails_lets_go_of_its_lane_at_once(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next blob gets the same buffers: nobody may be reading into them any more, however long the error is kept."""
+    monkeypatch.setattr("lamina.store.ingest._Blob.feed", fail_to_feed)
+    endless = Descriptor(OCI_LAYER, Digest.of(b""), 1 << 40)
+    with pytest.raises(InvalidContent, match="no more") as kept:
+        session.push(endless, EndlessReader())
+    assert [thread.name for thread in threading.enumerate() if thread.name == "lamina-read"] == []
+    assert kept.value.__traceback__ is not None
+    monkeypatch.undo()
+    data = layer(7)
+    session.push(describe(data, OCI_LAYER), BytesReader(data))
+    assert read_all(session.fetch(describe(data, OCI_LAYER)), 1 << 30) == data
+
+
+def fail_to_feed(*_: object) -> None:
+    raise InvalidContent("no more", "of this")

@@ -95,6 +95,7 @@ class HashHub:
                 self.changed.wait()
             if stream in self._streams:
                 self._streams.remove(stream)
+                self.changed.notify_all()  # another one may be alone now
 
     def close(self) -> None:
         """Stop the thread."""

@@ -89,8 +89,11 @@ class Ingest:
         first, reader = peek(reader)
         lane = self._enter()
         try:
-            with contextlib.closing(_Blob(self, lane, sniff(first), {"sha256", *algorithms}, stages or Stages())) as blob:
-                for filled in lane.pool.read(reader, watch, blob.stages):
+            with (
+                contextlib.closing(_Blob(self, lane, sniff(first), {"sha256", *algorithms}, stages or Stages())) as blob,
+                contextlib.closing(lane.pool.read(reader, watch, blob.stages)) as pieces,  # before the lane is used again
+            ):
+                for filled in pieces:
                     if self._stopped:
                         raise Interrupted("the session has ended")
                     blob.feed(filled)

@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +52,7 @@ class BufferPool:
 
     def read(
         self, reader: Reader, watch: Callable[[memoryview], None] | None = None, stages: Stages | None = None
-    ) -> Iterator[Filled]:
+    ) -> Generator[Filled, None, None]:
         """The reader's bytes, buffer by buffer, read ahead by a thread.
 
         When a buffer is asked for, the one `LAG` before the last is filled again: consumers in other threads are to be done
