@@ -19,7 +19,7 @@ from interop.samples import APP, GONE
 
 pytestmark = pytest.mark.interop
 
-CHARTS = ["chart-stages-in", "chart-times-in", "chart-times-out", "chart-scatter", "chart-layers", "chart-dedup"]
+CHARTS = [f"chart-{name}" for name in ("stages-in", "stages-out", "times-in", "times-out", "scatter", "layers", "dedup")]
 BROWSER = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
            "--disable-background-networking", "--disable-component-update", "--enable-logging=stderr", "--v=0"]
 # Asks the browser what it has drawn: of each picture its size, its shapes, and those that stick out of it.
