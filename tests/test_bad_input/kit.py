@@ -232,15 +232,21 @@ class Pipe(io.RawIOBase):
 
 @dataclass
 class Hook:
-    """A progress display that does something at the first sign of work on an item, and counts what it hears."""
+    """A progress display that does something at the first sign of work on an item, and counts what it hears.
+
+    `key`: only of that item; layers are read side by side.
+    """
 
     act: Callable[[], object]
     heard: int = field(default=0)
+    key: str = ""
 
     def start(self, key: str, label: str, total: int | None) -> None:
         """Nothing."""
 
     def advance(self, key: str, count: int) -> None:
+        if self.key not in ("", key):
+            return
         self.heard += 1
         if self.heard == 1:
             self.act()

@@ -6,7 +6,7 @@ import io
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -244,8 +244,8 @@ def _open_stream(reader: Reader, where: str, intake: Intake | None, held: _File 
 def _open_tar_stream(
     reader: Reader, where: str, intake: Intake | None, held: _File | _Nothing
 ) -> ArchiveSource:
-    if intake is None:
-        raise UsageError("a compressed archive or a stream needs a place to take it in", where)
-    members = take_members(reader, where, intake)
-    reader.close()
+    with closing(reader):
+        if intake is None:
+            raise UsageError("a compressed archive or a stream needs a place to take it in", where)
+        members = take_members(reader, where, intake)
     return ArchiveSource(members, fetch_from(intake), held)
