@@ -33,6 +33,7 @@ from archive.builders import (
     write_directory,
 )
 from lamina.archive import open_source
+from lamina.archive.region import Region
 from lamina.content.copy import copy_graph
 from lamina.digest import Digest
 from lamina.errors import (
@@ -506,3 +507,15 @@ def test_descriptors_are_closed(tmp_path: Path) -> None:
         except ArchiveError:
             assert name == "bad.tar"
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_compressed_archive_that_is_refused_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its reader may hold a descriptor of its own (`lamina.archive.direct`)."""
+    closed: list[Region] = []
+    close = Region.close
+    monkeypatch.setattr(Region, "close", lambda region: (closed.append(region), close(region)))
+    path = tmp_path / "image.tar.gz"
+    path.write_bytes(gzip.compress(b"no tar at all" * 100))
+    with pytest.raises(ArchiveError):
+        open_source(path, intake=MemoryIntake())
+    assert len(closed) == 1

@@ -66,9 +66,20 @@ def test_two_streams_go_through_one_call(hub: HashHub, monkeypatch: pytest.Monke
         calls.append([len(piece) for piece in pieces])
         real(states, pieces)
 
+    looked = threading.Event()
+    worth_it = hub._worth_it
+
+    def watch(ready: list[Stream]) -> bool:
+        answer = worth_it(ready)
+        if ready:
+            looked.set()
+        return answer
+
     monkeypatch.setattr(hashing, "update_many", spy)
+    monkeypatch.setattr(hub, "_worth_it", watch)
     one, two = hub.stream([], Stages()), hub.stream([], Stages())
-    one.give(memoryview(bytes(3 * SLICE)))  # waits for the other
+    one.give(memoryview(bytes(3 * SLICE)))
+    assert looked.wait(10)  # the thread has seen it, and waits for the other
     two.give(memoryview(bytes(3 * SLICE)))
     one.wait()
     two.wait()

@@ -50,7 +50,7 @@ from lamina.oci import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Descripto
 from lamina.store import BlobStore, layout
 from lamina.store import session as module
 from lamina.store.session import Session
-from lamina.store.stream import BODY
+from lamina.store.stream import BODY, BufferPool
 
 
 @pytest.fixture
@@ -519,10 +519,18 @@ def test_no_thread_and_no_descriptor_is_left(store: BlobStore) -> None:
 
 def test_a_blob_that_fails_lets_go_of_its_lane_at_once(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next blob gets the same buffers: nobody may be reading into them any more, however long the error is kept."""
+    reading, read = [], BufferPool.read
+
+    def kept_reading(*arguments: object) -> object:
+        reading.append(read(*arguments))  # type: ignore[arg-type]
+        return reading[-1]
+
+    monkeypatch.setattr(BufferPool, "read", kept_reading)
     monkeypatch.setattr("lamina.store.ingest._Blob.feed", fail_to_feed)
     endless = Descriptor(OCI_LAYER, Digest.of(b""), 1 << 40)
     with pytest.raises(InvalidContent, match="no more") as kept:
         session.push(endless, EndlessReader())
+    assert [each.gi_frame for each in reading] == [None]  # closed, though there is still one who holds it
     assert [thread.name for thread in threading.enumerate() if thread.name == "lamina-read"] == []
     assert kept.value.__traceback__ is not None
     monkeypatch.undo()

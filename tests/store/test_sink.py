@@ -188,6 +188,25 @@ def test_a_chunk_that_is_not_compressed_is_a_frame_of_its_own(make: Callable[...
         assert layout.checksum(data[at : at + int(row["stored"])]) == int(row["checksum"])
 
 
+@pytest.mark.parametrize("level", [0, 1])
+def test_lanes_have_frames_of_their_own(make: Callable[..., Bench], level: int) -> None:
+    """Neighbours in a stream stay neighbours, however many streams come at once."""
+    bench = make(level)
+    lanes: dict[bytes, int] = {}
+    for turn in range(12):
+        data = np.frombuffer(noise(turn, 9000), np.uint8)
+        offsets, lengths = np.array([0, 4000], np.int64), np.array([4000, 5000], np.int64)
+        ids = hash_many(data, offsets, lengths)
+        bench.sink.place(layout.CONTENT, data, offsets, lengths, np.arange(2, dtype=np.int64), ids, lane=turn % 3)
+        lanes.update((bytes(each), turn % 3) for each in ids)
+    bench.sink.seal()
+    footer = bench.packs.footer(1)
+    of_record: dict[int, set[int]] = {}
+    for chunk_id, place in zip(footer.ids, footer.places, strict=True):
+        of_record.setdefault(int(place["record"]), set()).add(lanes[bytes(chunk_id)])
+    assert sorted(map(sorted, of_record.values())) == [[0], [1], [2]]
+
+
 def test_nothing_written_nothing_there(make: Callable[..., Bench]) -> None:
     bench = make()
     bench.sink.seal()

@@ -74,7 +74,7 @@ class Batch:
 
 @dataclass(slots=True)
 class _Load:
-    """One archive on its way in.  Names wait in `wanted` until all of it is there."""
+    """One archive on its way in.  Its roots get their names when all of it is there."""
 
     session: Session
     archive: ArchiveSource

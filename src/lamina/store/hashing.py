@@ -88,14 +88,13 @@ class HashHub:
         return stream
 
     def leave(self, stream: Stream) -> None:
-        """Forget a stream, once it is not being worked on."""
+        """Forget a stream, and wait until it is not being worked on."""
         with self.changed:
-            stream.pending.clear()
-            while stream in self._busy:
-                self.changed.wait()
             if stream in self._streams:
                 self._streams.remove(stream)
                 self.changed.notify_all()  # another one may be alone now
+            while stream in self._busy:
+                self.changed.wait()
 
     def close(self) -> None:
         """Stop the thread."""
@@ -143,8 +142,6 @@ class HashHub:
         return len(ready) >= min(2, max(1, len(self._streams))) or any(stream.waited for stream in ready)
 
     def _done(self, stream: Stream, count: int) -> None:
-        if not stream.pending:  # it has left
-            return
         piece = stream.pending.popleft()
         if len(piece) > count:
             stream.pending.appendleft(piece[count:])

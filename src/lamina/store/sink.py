@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,15 @@ ONE = Compression(1)  # of what is small and read often: recipes, heads, documen
 
 Stored = bytes | memoryview
 Encoded = tuple[int, Stored, int]  # codec, stored bytes, their checksum
+
+
+class _Chunks(NamedTuple):
+    """Chunks in a buffer: where each begins, how long it is, its id."""
+
+    source: npt.NDArray[np.uint8]
+    offsets: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int64]
+    ids: npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,23 +146,17 @@ class PackSink:
 
         Chunks of one kind and lane lie together in the order in which they come, across blobs.
         """
+        chunks = _Chunks(source, offsets, lengths, ids)
         with self.lock:
             if self._compression.level == 0:
                 alone = lengths[rows] >= ALONE
-                self._place_alone((kind, lane), source, offsets, lengths, rows[alone], ids)
+                self._place_alone((kind, lane), chunks, rows[alone])
                 rows = rows[~alone]
-            self._place((kind, lane), source, offsets, lengths, rows, ids)
+            self._place((kind, lane), chunks, rows)
 
-    def _place_alone(
-        self,
-        key: tuple[int, int],
-        source: npt.NDArray[np.uint8],
-        offsets: npt.NDArray[np.int64],
-        lengths: npt.NDArray[np.int64],
-        rows: npt.NDArray[np.int64],
-        ids: npt.NDArray[np.uint8],
-    ) -> None:
+    def _place_alone(self, key: tuple[int, int], chunks: _Chunks, rows: npt.NDArray[np.int64]) -> None:
         """Chunks that are stored as they are become frames of their own: their ids are checksums already."""
+        source, offsets, lengths, ids = chunks
         done = 0
         while done < len(rows):
             run = self._runs.get(key)
@@ -177,15 +180,8 @@ class PackSink:
                     raise StoreDamaged("a chunk is larger than a frame", run.pack.name.hex(), "run lamina verify")
                 self._finish_run(key)
 
-    def _place(
-        self,
-        key: tuple[int, int],
-        source: npt.NDArray[np.uint8],
-        offsets: npt.NDArray[np.int64],
-        lengths: npt.NDArray[np.int64],
-        rows: npt.NDArray[np.int64],
-        ids: npt.NDArray[np.uint8],
-    ) -> None:
+    def _place(self, key: tuple[int, int], chunks: _Chunks, rows: npt.NDArray[np.int64]) -> None:
+        source, offsets, lengths, ids = chunks
         done = 0
         while done < len(rows):
             frame = self._frame(key)
