@@ -12,6 +12,9 @@
     |-- Conflict                something in the way (an image in use by several tags, ...)
     |-- LimitExceeded           input beyond a stated limit
     |-- StorageError            the disk said no (full, read-only, I/O error)
+    |-- RegistryError           a registry said no, or made no sense
+    |   |-- Unauthorized        ... it does not know us, or we may not (401, 403)
+    |   `-- RegistryUnavailable ... it cannot be reached, broke off, or is overloaded beyond our patience
     `-- StoreError              the store itself cannot be used
         |-- StoreDamaged        what is stored does not check out
         |-- StoreTooNew         written by a later format version
@@ -79,6 +82,18 @@ class LimitExceeded(LaminaError):
 
 class StorageError(LaminaError):
     """The disk said no."""
+
+
+class RegistryError(LaminaError):
+    """A registry said no, or made no sense."""
+
+
+class Unauthorized(RegistryError):
+    """A registry does not know us, or we may not."""
+
+
+class RegistryUnavailable(RegistryError):
+    """A registry cannot be reached, broke off, or is overloaded beyond our patience."""
 
 
 class StoreError(LaminaError):

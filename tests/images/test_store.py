@@ -206,6 +206,9 @@ def test_progress_of_save(store: ImageStore) -> None:
         def advance(self, key: str, count: int) -> None:
             self.left[key] -= count
 
+        def state(self, key: str, status: str) -> None:
+            pass
+
         def done(self, key: str, status: str) -> None:
             self.status.add(status)
 

@@ -251,6 +251,9 @@ class Hook:
         if self.heard == 1:
             self.act()
 
+    def state(self, key: str, status: str) -> None:
+        """Nothing."""
+
     def done(self, key: str, status: str) -> None:
         """Nothing."""
 

@@ -48,6 +48,10 @@ class Relay:
         """So many bytes more."""
         self.shown.advance(key, count)
 
+    def state(self, key: str, status: str) -> None:
+        """What is done with the item now."""
+        self.shown.state(key, status)
+
     def done(self, key: str, status: str) -> None:
         """The item ended."""
         self.shown.done(key, status)
@@ -71,6 +75,9 @@ class Lines:
         """So many bytes more."""
         with self._lock:
             self._counts[key] = self._counts.get(key, 0) + count
+
+    def state(self, key: str, status: str) -> None:
+        """Lines tell of ends alone."""
 
     def done(self, key: str, status: str) -> None:
         """The item ended: its line."""
@@ -120,6 +127,13 @@ class _Bars:
             self._counts[key] = self._counts.get(key, 0) + count
         if task is not None:
             self._shown.advance(task, count)
+
+    def state(self, key: str, status: str) -> None:
+        """What is done with the item now stands behind its bar."""
+        with self._lock:
+            task = self._tasks.get(key)
+        if task is not None:
+            self._shown.update(task, status=status)
 
     def done(self, key: str, status: str) -> None:
         """The bar is full and says how the item ended."""

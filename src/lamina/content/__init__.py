@@ -47,6 +47,21 @@ class FileRegion(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class Resumable(Protocol):
+    """A reader that can begin in the middle, where the beginning is had already (a registry's, by a range)."""
+
+    def start_at(self, offset: int) -> None:
+        """Begin with the byte at `offset`; called before the first `readinto`, if at all."""
+
+    @property
+    def size(self) -> int | None: ...
+
+    def readinto(self, buffer: memoryview, /) -> int: ...
+
+    def close(self) -> None: ...
+
+
 class Source(Protocol):
     """Where content and references can be had."""
 

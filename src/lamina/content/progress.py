@@ -15,6 +15,9 @@ class Progress(Protocol):
     def advance(self, key: str, count: int) -> None:
         """So many bytes more."""
 
+    def state(self, key: str, status: str) -> None:
+        """What is done with the item now: 'waiting', 'downloading', 'verifying', ..."""
+
     def done(self, key: str, status: str) -> None:
         """The item ended: 'loaded', 'exists', 'saved', 'verified', ..."""
 
@@ -26,6 +29,9 @@ class Silent:
         """Nothing."""
 
     def advance(self, key: str, count: int) -> None:
+        """Nothing."""
+
+    def state(self, key: str, status: str) -> None:
         """Nothing."""
 
     def done(self, key: str, status: str) -> None:
