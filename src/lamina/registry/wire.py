@@ -1,0 +1,155 @@
+"""Connections that urllib3 keeps and that do not wait for ever: every byte in and out is timed and counted.
+
+A socket's time-out bounds one silence only; a peer that sends one byte a second is never silent.  So reads and writes are
+paced (`Pace`), below the parsing of heads and chunks, where every loop over a peer's bytes passes.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from lamina.registry.hosts import is_link_local
+from lamina.registry.timings import Timings
+
+# Heads are parsed out of this much; what is read in larger pieces goes past it.
+_BUFFER = 16 << 10
+# A head is a few KiB; signed Locations and security policies make it 20.
+_MAX_HEAD = 256 << 10
+# What is sent at a time, so that a slow line is told from a dead one.
+_PIECE = 256 << 10
+
+
+class TooSlowError(TimeoutError):
+    """The peer sends or takes less than it must."""
+
+
+class TooMuchError(OSError):
+    """A head, or what stands between the chunks of a body, has no end."""
+
+
+class ForbiddenAddressError(OSError):
+    """A name that a registry sent us to leads to a link-local address."""
+
+
+def patience_for(method: str, timings: Timings) -> float:
+    """Seconds for the head of an answer: what writes may take long to be committed."""
+    return timings.commit if method in {"PUT", "POST", "PATCH", "DELETE"} else timings.read
+
+
+class Pace:
+    """Time that was spent waiting for a peer, and what came of it."""
+
+    def __init__(self, timings: Timings) -> None:
+        self._timings = timings
+        self._waited, self._moved = 0.0, 0
+
+    def count(self, seconds: float, moved: int) -> None:
+        """So long was waited for so many bytes; `TooSlowError` once a span of `slow_seconds` brought too few."""
+        self._waited += seconds
+        self._moved += moved
+        if self._waited >= self._timings.slow_seconds:
+            if self._moved < self._timings.slow_bytes:
+                raise TooSlowError(f"less than {self._timings.slow_bytes} bytes in {self._timings.slow_seconds:g} s")
+            self._waited, self._moved = 0.0, 0
+
+
+class PacedRaw(io.RawIOBase):
+    """The receiving side of a socket for one answer: first its head, against a deadline; then its body, against a pace."""
+
+    def __init__(self, raw: Any, timings: Timings, patience: float) -> None:
+        self._raw, self._timings, self._pace = raw, timings, Pace(timings)
+        self._head_left: float | None = patience
+        self._budget = _MAX_HEAD
+
+    def body(self, budget: int) -> None:
+        """The head is over; up to `budget` bytes may come before this is called again."""
+        self._head_left, self._budget = None, budget
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        before = self._timings.clock()
+        count: int | None = self._raw.readinto(buffer)
+        seconds = self._timings.clock() - before
+        moved = count or 0
+        self._budget -= moved
+        if self._budget < 0:
+            raise TooMuchError("an answer without end")
+        if self._head_left is not None:
+            self._head_left -= seconds
+            if self._head_left < 0:
+                raise TooSlowError("the head of an answer takes too long")
+        elif moved:
+            self._pace.count(seconds, moved)
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class WireResponse(http.client.HTTPResponse):
+    """The standard library's answer over a `PacedRaw`: it reads straight into the caller's buffer."""
+
+    def __init__(self, sock: socket.socket, *args: Any, timings: Timings, patience: float, **keywords: Any) -> None:
+        super().__init__(sock, *args, **keywords)
+        self.paced = PacedRaw(self.fp.detach(), timings, patience)
+        self.fp = io.BufferedReader(self.paced, _BUFFER)
+
+
+class _Wired:
+    """What both kinds of connection have in common; mixed in before urllib3's class."""
+
+    timings: Timings
+    guarded: bool
+    sock: Any
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        self.wire: WireResponse | None = None
+        self.response_class: Callable[..., http.client.HTTPResponse] = self._answer
+
+    def _answer(self, sock: socket.socket, *args: Any, **keywords: Any) -> http.client.HTTPResponse:
+        patience = patience_for(keywords.get("method") or "GET", self.timings)
+        self.wire = WireResponse(sock, *args, timings=self.timings, patience=patience, **keywords)
+        return self.wire
+
+    def _new_conn(self) -> socket.socket:
+        """Connect; before a byte is sent, look where the name has led."""
+        sock: socket.socket = super()._new_conn()  # type: ignore[misc]
+        if self.guarded and self.proxy is None and is_link_local(str(sock.getpeername()[0])):  # type: ignore[attr-defined]
+            sock.close()
+            raise ForbiddenAddressError("a link-local address")
+        return sock
+
+    def send(self, data: Any) -> None:
+        """Send a head, or a body whole.  `sendall` has one time-out for all of it, which a slow line with a large body
+        exceeds while it does what it can; so the time-out here is for each piece, and the pace for the sum."""
+        if not isinstance(data, (bytes, bytearray, memoryview)) or len(data) <= _BUFFER or self.sock is None:
+            super().send(data)  # type: ignore[misc]
+            return
+        pace, view, sent = Pace(self.timings), memoryview(data).cast("B"), 0
+        while sent < len(view):
+            before = self.timings.clock()
+            count = self.sock.send(view[sent:sent + _PIECE])
+            pace.count(self.timings.clock() - before, count)
+            sent += count
+
+
+def pool_classes(timings: Timings, *, guarded: bool) -> dict[str, type[HTTPConnectionPool]]:
+    """urllib3's pools by scheme, over paced connections; `guarded` ones do not speak to link-local addresses."""
+    shared = {"timings": timings, "guarded": guarded}
+    plain = type("Plain", (_Wired, HTTPConnection), shared)
+    tls = type("OverTls", (_Wired, HTTPSConnection), shared)
+    return {
+        "http": type("PlainPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
+        "https": type("TlsPool", (HTTPSConnectionPool,), {"ConnectionCls": tls}),
+    }
