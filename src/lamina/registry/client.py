@@ -25,7 +25,9 @@ _FIRST_CONTACT = 2
 
 
 class Authorizer(Protocol):
-    """What makes the Authorization header of one endpoint (`auth.Authorizer`)."""
+    """What makes the Authorization header of one endpoint (`auth.Authorizer`); `base` is that endpoint's origin."""
+
+    base: str
 
     def header(self, scope: Scope) -> str | None:
         """The header's value, if there is one yet."""
@@ -46,7 +48,9 @@ class Client:
     @property
     def base(self) -> str:
         """The endpoint's origin as it is spoken to; for hosts that may be plain the first call finds out which it is."""
-        return self._http.schemes.base(self.endpoint.base)
+        base = self._http.schemes.base(self.endpoint.base)
+        self._authorizer.base = base
+        return base
 
     def url(self, target: str) -> str:
         """A path, or a Location or next link of this registry, as an absolute URL; `RegistryError` where it must not lead."""

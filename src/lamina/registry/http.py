@@ -11,12 +11,14 @@ import re
 import ssl
 import threading
 from collections.abc import Mapping
+from functools import cache
+from importlib import metadata
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import unquote
 
 import urllib3
 from urllib3.exceptions import HTTPError, InsecureRequestWarning
 
-from lamina import __version__
 from lamina.errors import LaminaError, LimitExceeded, RegistryError, RegistryUnavailable
 from lamina.registry import certificates, tls
 from lamina.registry.origins import origin_of, parse, shown
@@ -28,7 +30,8 @@ from lamina.registry.wire import WireResponse, patience_for, pool_classes
 if TYPE_CHECKING:
     from lamina.registry.configuration import Registries
 
-USER_AGENT = f"lamina/{__version__}"
+__all__ = ["Http", "Response", "Timings", "agent"]
+
 # Hosts whose connections are kept, and connections to one of them: as many as there are ever threads.
 _HOSTS, _CONNECTIONS = 32, 16
 # Read at a time: a slow body shows its progress, and a fast one costs few calls.
@@ -41,6 +44,12 @@ _TRAILER = 256 << 10
 # A body that is cheaper to read than a new connection to make.
 _SMALL = 16 << 10
 _DECIMAL = re.compile(r"[0-9]{1,18}", re.ASCII)
+
+
+@cache
+def agent() -> str:
+    """What we call ourselves: `lamina/VERSION`."""
+    return f"lamina/{metadata.version('lamina')}"
 
 
 class Response:
@@ -177,7 +186,7 @@ class Http:
             raw = manager.urlopen(
                 method, parse(url)._replace(fragment=None).url, body=body, timeout=timeout, retries=False, redirect=False,
                 preload_content=False, decode_content=False,
-                headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **(headers or {})},
+                headers={"User-Agent": agent(), "Accept-Encoding": "identity", **(headers or {})},
             )
         except (HTTPError, http.client.HTTPException, OSError, ValueError) as error:
             raise cannot_connect(str(origin), error, self.timings) from error
@@ -187,6 +196,9 @@ class Http:
         """End the connections that are kept."""
         with self._lock:
             for manager in self._ways.values():
+                for key in manager.pools.keys():  # noqa: SIM118 - no iterator, so that threads may be at work
+                    if (pool := manager.pools.get(key)) is not None:
+                        pool.close()
                 manager.clear()
             self._ways.clear()
 
@@ -235,6 +247,4 @@ def _proxy(url: str) -> tuple[str, dict[str, str] | None]:
         parts = parse(f"{scheme}://{host}")
     except RegistryError as error:
         raise RegistryUnavailable("the proxy of the environment is not a URL of a host", shown(url)) from error
-    from urllib.parse import unquote
-
     return parts.url, urllib3.make_headers(proxy_basic_auth=unquote(user)) if found else None

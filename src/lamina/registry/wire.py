@@ -9,7 +9,6 @@ from __future__ import annotations
 import http.client
 import io
 import socket
-from collections.abc import Callable
 from typing import Any
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
@@ -115,9 +114,9 @@ class _Wired:
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
         self.wire: WireResponse | None = None
-        self.response_class: Callable[..., http.client.HTTPResponse] = self._answer
 
-    def _answer(self, sock: socket.socket, *args: Any, **keywords: Any) -> http.client.HTTPResponse:
+    def response_class(self, sock: socket.socket, *args: Any, **keywords: Any) -> WireResponse:
+        """Made by `http.client` for each answer, and remembered for who reads it past urllib3."""
         patience = patience_for(keywords.get("method") or "GET", self.timings)
         self.wire = WireResponse(sock, *args, timings=self.timings, patience=patience, **keywords)
         return self.wire
