@@ -26,8 +26,8 @@ def auth(user: str, password: str = SECRET) -> dict[str, str]:
 
 def write(path: Path, document: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = document if isinstance(document, bytes) else (document if isinstance(document, str) else json.dumps(document)).encode()
-    path.write_bytes(data)
+    text = document if isinstance(document, (bytes, str)) else json.dumps(document)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
 
 
