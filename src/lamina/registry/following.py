@@ -17,7 +17,7 @@ MAX_EMPTY = 16
 
 T = TypeVar("T")
 
-_LINK = re.compile(r"<([^<>\s]*)>((?:\s*;[^,<>]*)*)")
+_LINK = re.compile(r"<([^<>\s]*)>([^,<>]*)")
 _NEXT = re.compile(r""";\s*rel\s*=\s*"?next"?\s*(?:;|$)""", re.IGNORECASE)
 
 

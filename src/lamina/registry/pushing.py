@@ -10,7 +10,7 @@ from lamina.content.verify import verifying
 from lamina.digest import Digest
 from lamina.errors import InvalidContent, LaminaError, LimitExceeded, NotFound, RegistryError, RegistryUnavailable, Unauthorized
 from lamina.oci import Descriptor
-from lamina.registry.uploading import MAX_PIECE, PIECE, LostError, Session, UploadJournal, Uploads, fill
+from lamina.registry.uploading import MAX_PIECE, PIECE, LostError, Session, StuckError, UploadJournal, Uploads, fill
 
 # Buffers that are kept for the next blob: fresh memory costs more than to read into it.
 _KEPT = 4
@@ -30,6 +30,8 @@ class Pushing:
         if self._journal is not None and descriptor.size > PIECE:
             key = f"{self._place}@{descriptor.digest}"
         session = self._journalled(key, descriptor) if key else None
+        if session is not None and begun is not None:
+            self._uploads.cancel(begun)
         self._run(verifying(reader, descriptor), lambda: descriptor.digest, session, begun, key)
 
     def stream(self, reader: Reader) -> tuple[Digest, int]:
@@ -80,7 +82,7 @@ class Pushing:
         if key and self._journal is not None:
             self._journal.drop(key)
         # A registry that does not answer is not asked for one thing more.
-        if isinstance(error, LostError) or not isinstance(error, RegistryUnavailable):
+        if isinstance(error, LostError | StuckError) or not isinstance(error, RegistryUnavailable):
             self._uploads.cancel(session)
 
     # -- the journal
@@ -99,8 +101,10 @@ class Pushing:
                         return session
                     self._uploads.cancel(session)
             except (RegistryError, NotFound) as error:
-                if isinstance(error, RegistryUnavailable | Unauthorized):
+                if isinstance(error, Unauthorized):
                     raise
+                if isinstance(error, RegistryUnavailable):
+                    return None  # Of that origin alone, perhaps; if not, the entry is good for the next try.
         self._journal.drop(key)
         return None
 

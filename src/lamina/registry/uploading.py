@@ -55,6 +55,14 @@ class LostError(RegistryUnavailable):
     """The registry has not kept what was sent; only a new upload, with a new reader, can help."""
 
 
+class StuckError(RegistryUnavailable):
+    """The registry answers, but what is sent does not arrive."""
+
+
+class _ElsewhereError(RegistryUnavailable):
+    """The registry is at another place of the upload (416)."""
+
+
 def fill(reader: Reader, view: memoryview) -> int:
     """Read until `view` is full or the reader at its end; how many bytes that were."""
     count = 0
@@ -138,6 +146,8 @@ class Uploads:
             error = self._try(session, piece[before - first :])
             if error is not None and not self.status(session):
                 raise LostError("the registry has lost an upload", self._repository.name, "push again") from error
+            if isinstance(error, _ElsewhereError) and session.offset == before == 0:
+                session.offset = 1  # See `_reached`.
             if session.offset > last:
                 raise RegistryError("the registry has more of an upload than was sent", self._repository.name)
             if session.offset < first:
@@ -147,7 +157,7 @@ class Uploads:
                 continue
             failures += 1
             if failures >= self._repository.attempts:
-                raise RegistryUnavailable("an upload does not get on", self._repository.name, "push again") from error
+                raise StuckError("an upload does not get on", self._repository.name, "push again") from error
             if failures > 1:
                 self._repository.pause(failures - 1)
 
@@ -193,7 +203,7 @@ class Uploads:
                 return None
         except (RegistryUnavailable, NotFound) as error:
             return error
-        return RegistryUnavailable("the registry is at another place of an upload", self._repository.name)
+        return _ElsewhereError("the registry is at another place of an upload", self._repository.name)
 
     def _begun(self, url: str, headers: Headers) -> Session:
         minimum = headers.get("OCI-Chunk-Min-Length", "").strip()
@@ -209,8 +219,10 @@ class Uploads:
 
     @staticmethod
     def _reached(headers: Headers) -> int | None:
-        """Bytes that the registry has, by `Range: 0-LAST`.  "0-0" is said of none, as by docker's, and taken so: a piece
-        of one byte that is sent twice is refused and asked for again."""
+        """Bytes that the registry has, by `Range: 0-LAST`; None where that is not said.
+
+        "0-0" is said of one byte and, as by docker's registry, of none; it is taken for none, until that is refused.
+        """
         found = _RANGE.fullmatch(headers.get("Range", "").strip())
         if found is None:
             return None
