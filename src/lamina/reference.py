@@ -95,6 +95,11 @@ class Reference:
         return (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
 
 
+def is_tag(text: str) -> bool:
+    """Whether the text could be a tag."""
+    return _WHOLE_TAG.fullmatch(text) is not None
+
+
 def is_hex_id(text: str) -> bool:
     """Whether the text could be an image id or the start of one (1–64 hex digits, no `sha256:`)."""
     return _HEX_ID.fullmatch(text) is not None

@@ -67,7 +67,7 @@ def target_of(*servers: Fake | Server, name: Reference = NAME, uploads: UploadJo
     """The target over mirrors and, last, the registry itself."""
     timings = timings or Timings(connect=5.0, read=5.0, attempts=3, sleep=lambda seconds: None)
     with clients(*(one.base for one in servers), keys=keys, timings=timings) as found:
-        yield RegistryTarget(Repository(name, found, timings), name, uploads=uploads)
+        yield RegistryTarget(Repository(name, found, timings), uploads=uploads)
 
 
 def paths(servers: Sequence[Fake]) -> list[tuple[str, str]]:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from lamina.digest import Digest
-from lamina.errors import InvalidContent, InvalidReference, LimitExceeded, NotFound, RegistryError, RegistryUnavailable
+from lamina.errors import InvalidContent, LimitExceeded, NotFound, RegistryError, RegistryUnavailable
 from lamina.oci import MAX_BYTES, Descriptor, loads
-from lamina.reference import Reference
+from lamina.reference import Reference, is_tag
 from lamina.registry.auth import Scope
 from lamina.registry.documents import ACCEPT, check_head, content_length, describe, from_head, same
-from lamina.registry.following import next_page, pages
+from lamina.registry.following import located, next_page, origin, pages
 from lamina.registry.reading import Opener
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ T = TypeVar("T")
 # Tags of one repository that are listed; the largest known have about 300,000.
 MAX_TAGS = 1_000_000
 _PAGE = 1000
+# Addresses of a foreign layer that are tried.
+_FOREIGN = 4
 # HEAD of a blob: a redirect says that it is there.  It is not followed: signed URLs are often good for GET alone.
 _THERE = (200, 301, 302, 303, 307, 308)
 _IDENTITY = {"Accept-Encoding": "identity"}
@@ -37,7 +39,7 @@ class Repository:
     """The repository `reference.path` at `clients`: mirrors, then the registry itself.  Thread-safe as the clients are."""
 
     def __init__(self, reference: Reference, clients: Sequence[Client], timings: Timings) -> None:
-        self._reference, self._timings = reference, timings
+        self.reference, self._timings = Reference(reference.domain, reference.path), timings
         self._clients, self._registry = list(clients), clients[-1]
         self._down: set[Client] = set()
         self.name, self.path = reference.name, reference.path
@@ -82,6 +84,22 @@ class Repository:
     def opener(self, digest: Digest) -> list[Opener]:
         """Where a blob can be read that is known to be in the registry itself."""
         return [self._opener(self._registry, digest)]
+
+    def foreign(self, urls: Sequence[str]) -> list[Opener]:
+        """Where a layer may be had that is not the registry's to give (`urls`), as far as it is not known to be gone.
+
+        Without credentials: what is at the registry's own origin is left out, it would have been found there.
+        """
+        found = []
+        for url in urls[:_FOREIGN]:
+            try:
+                if origin(located(self.base, url, self.name)) == origin(self.base) or "://" not in url:
+                    continue
+                self._registry.send("HEAD", url, scope=Scope(), headers=_IDENTITY, expect=(*_THERE, 401, 403, 405)).close()
+            except (RegistryError, NotFound):
+                continue
+            found.append(self._elsewhere(url))
+        return found
 
     def head_blob(self, digest: Digest) -> tuple[int | None] | None:
         """None: the registry itself has it not; else its size where that is told."""
@@ -162,6 +180,12 @@ class Repository:
                                expect=(200, 206, 416))
         return get
 
+    def _elsewhere(self, url: str) -> Opener:
+        def get(offset: int) -> Response:
+            headers = _IDENTITY | ({"Range": f"bytes={offset}-"} if offset else {})
+            return self._registry.send("GET", url, scope=Scope(), headers=headers, expect=(200, 206, 416))
+        return get
+
     def _tag_page(self, client: Client, url: str) -> tuple[list[str], str | None]:
         with client.send("GET", url, scope=self._scope(False), expect=(200, 404)) as answer:
             if answer.status == 404:
@@ -174,12 +198,8 @@ class Repository:
         return [self._tag(one) for one in found], following
 
     def _tag(self, text: object) -> str:
-        try:
-            return self._reference.with_tag(text).tag if isinstance(text, str) else self._no_tag(text)
-        except InvalidReference:
-            return self._no_tag(text)
-
-    def _no_tag(self, text: object) -> str:
+        if isinstance(text, str) and is_tag(text):
+            return text
         raise InvalidContent(f"the registry lists a tag that is none: {str(text)[:80]!r}", self.name)
 
     # -- several clients

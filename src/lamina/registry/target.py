@@ -13,7 +13,6 @@ from lamina.digest import Digest
 from lamina.errors import (
     InvalidContent,
     InvalidDigest,
-    InvalidReference,
     LimitExceeded,
     NotFound,
     RegistryError,
@@ -30,7 +29,7 @@ from lamina.oci import (
     parse_index,
     parse_manifest,
 )
-from lamina.reference import Reference
+from lamina.reference import Reference, is_tag
 from lamina.registry.pushing import Pushing
 from lamina.registry.reading import BlobReader, Opener
 from lamina.registry.referrers import note_referrer, referrers
@@ -44,8 +43,6 @@ _KNOWN = 1 << 16
 # Repositories that a blob is tried to be mounted from: each costs a round trip.
 _MOUNTS = 3
 
-Foreign = Callable[[str], Opener]
-
 
 def nowhere(_: Digest) -> Iterable[str]:
     """No repository to mount from."""
@@ -53,17 +50,16 @@ def nowhere(_: Digest) -> Iterable[str]:
 
 
 class RegistryTarget:
-    """The repository of `reference`, whose tag and digest are not looked at.  Thread-safe.
+    """One repository: `reference` is its name.  Thread-safe.
 
     Names are tags, digests, or the repository's full name with either; those that it gives are full.
     `mount_from`: other repositories of the same registry that may hold a blob.
     """
 
-    def __init__(self, repository: Repository, reference: Reference, *, uploads: UploadJournal | None = None,
-                 foreign: Foreign | None = None) -> None:
-        self.reference = Reference(reference.domain, reference.path)
+    def __init__(self, repository: Repository, *, uploads: UploadJournal | None = None) -> None:
+        self.reference = repository.reference
         self.mount_from: Callable[[Digest], Iterable[str]] = nowhere
-        self._repository, self._foreign = repository, foreign
+        self._repository = repository
         self._uploads = Uploads(repository)
         self._pushing = Pushing(self._uploads, uploads, f"{repository.base}/{repository.path}")
         self._lock = Lock()
@@ -195,10 +191,8 @@ class RegistryTarget:
             return Digest(reference)
         except InvalidDigest:
             pass
-        try:
-            return self.reference.with_tag(reference).tag
-        except InvalidReference:
-            pass
+        if is_tag(reference):
+            return reference
         found = Reference.parse(reference)
         if found.name != self.reference.name:
             raise NotFound(f"{found.name} is another repository", self.reference.name)
@@ -210,9 +204,10 @@ class RegistryTarget:
         try:
             places, size = self._repository.places(descriptor.digest)
         except NotFound:
-            if self._foreign is None or not descriptor.urls or not is_nondistributable(descriptor.media_type):
+            places = self._repository.foreign(descriptor.urls) if is_nondistributable(descriptor.media_type) else []
+            if not places:
                 raise
-            return [self._foreign(url) for url in descriptor.urls]
+            return places
         if len(places) == 1 and size in (None, descriptor.size):
             self._learn(descriptor.digest)
         return places
