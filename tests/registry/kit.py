@@ -9,11 +9,12 @@ from typing import Any
 from lamina.reference import Reference
 from lamina.registry.auth import Authorizer
 from lamina.registry.client import Client
-from lamina.registry.configuration import Endpoint
+from lamina.registry.configuration import Endpoint, Registries
 from lamina.registry.credentials import Credential
-from lamina.registry.http import Http, Timings
+from lamina.registry.http import Http
 from lamina.registry.repository import Repository
 from lamina.registry.target import RegistryTarget
+from lamina.registry.timings import Timings
 from lamina.registry.uploading import UploadJournal
 from registry.fake import Fake
 from registry.server import Server
@@ -53,7 +54,7 @@ class Journal:
 def clients(*bases: str, keys: Keys | None = None, timings: Timings | None = None) -> Iterator[list[Client]]:
     """One for each origin; all but the last are mirrors."""
     timings = timings or Timings(connect=5.0, read=5.0, attempts=3, sleep=lambda seconds: None)
-    http = Http(NO_REGISTRIES, timings)
+    http = Http(Registries(), timings)
     try:
         yield [Client(http, Endpoint(base, NAME.domain, base.partition("://")[2], base != bases[-1]),
                       Authorizer(http, keys or Keys(), NAME.domain, base, timings), timings) for base in bases]
@@ -74,5 +75,3 @@ def paths(servers: Sequence[Fake]) -> list[tuple[str, str]]:
     """What was asked of each, in order."""
     return [(one.method, one.path) for server in servers for one in server.seen]
 
-
-NO_REGISTRIES: Any = None

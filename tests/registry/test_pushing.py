@@ -127,7 +127,7 @@ def test_a_location_at_another_origin_gets_no_credentials(fake: Fake) -> None:
 
 
 @pytest.mark.parametrize("location", [
-    "", "file:///etc/passwd", "ftp://host/x", "gopher://x", "http://", "http://[::1", "x" * 9000, "http://host:port/x"])
+    "", "file:///etc/passwd", "ftp://host/x", "gopher://x", "http://", "http://[::1", "x" * 20_000, "http://host:port/x"])
 def test_a_location_that_is_none(fake: Fake, target: RegistryTarget, location: str) -> None:
     fake.fault("POST", UPLOADS, answer(202, Location=location))
     with pytest.raises(RegistryError):

@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
-from urllib.parse import urljoin, urlsplit
 
 from lamina.errors import LimitExceeded, RegistryError
 from lamina.registry.documents import Headers
+from lamina.registry.origins import Origin, origin_of
+from lamina.registry.redirects import resolve
 
-MAX_URL = 8192
 MAX_PAGES = 10_000
 # Pages that bring nothing, one after another: some registries filter after they have cut the pages.
 MAX_EMPTY = 16
+
+_MAX_LINK = 16_384  # characters of a header that are looked at
 
 T = TypeVar("T")
 
@@ -30,36 +32,21 @@ class Page(Protocol):
     def headers(self) -> Headers: ...
 
 
-def origin(url: str) -> tuple[str, str, int | None]:
-    """Scheme, host and port; `ValueError` for a port that is none."""
-    parts = urlsplit(url)
-    scheme = parts.scheme.lower()
-    return scheme, (parts.hostname or "").lower(), parts.port or {"http": 80, "https": 443}.get(scheme)
-
-
-def located(base: str, location: str, where: object) -> str:
-    """The absolute URL of a Location given in the answer of `base`.
-
-    It may be relative, and of another origin; `RegistryError` unless it is http(s), and https where `base` is.
-    """
-    try:
-        if not location or len(location) > MAX_URL or not location.isprintable():
-            raise ValueError
-        url = urljoin(base, location)
-        scheme, host, _ = origin(url)
-        if scheme not in ("http", "https") or not host or (scheme == "http" and origin(base)[0] == "https"):
-            raise ValueError
-    except ValueError:
-        raise RegistryError("the registry sends us on to a place that is none", where) from None
-    return url
+def located(url: str, location: str, own: Origin, where: object) -> str:
+    """The absolute URL of a Location given in the answer of `url`, by the registry `own`; it may be relative, and of
+    another origin.  `RegistryError` where there is none, or it must not be followed (`redirects`)."""
+    if not location:
+        raise RegistryError("the registry does not say where to go on", where)
+    return resolve(location, url, own)
 
 
 def next_page(response: Page, where: object) -> str | None:
     """The URL of the next page (`Link: <…>; rel="next"`); `RegistryError` if it is of another origin."""
-    for found in _LINK.finditer(response.headers.get("Link", "")[: 2 * MAX_URL]):
+    for found in _LINK.finditer(response.headers.get("Link", "")[:_MAX_LINK]):
         if _NEXT.search(found[2]):
-            url = located(response.url, found[1], where)
-            if origin(url) != origin(response.url):
+            own = origin_of(response.url)
+            url = located(response.url, found[1], own, where)
+            if origin_of(url) != own:
                 raise RegistryError("the registry's next page is at another origin", where)
             return url
     return None

@@ -6,7 +6,6 @@ registry itself.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,13 +14,16 @@ from lamina.errors import InvalidContent, LimitExceeded, NotFound, RegistryError
 from lamina.oci import MAX_BYTES, Descriptor, loads
 from lamina.reference import Reference, is_tag
 from lamina.registry.auth import Scope
+from lamina.registry.backoff import pause
 from lamina.registry.documents import ACCEPT, check_head, content_length, describe, from_head, same
-from lamina.registry.following import located, next_page, origin, pages
+from lamina.registry.following import located, next_page, pages
+from lamina.registry.origins import origin_of
 from lamina.registry.reading import Opener
 
 if TYPE_CHECKING:
     from lamina.registry.client import Client
-    from lamina.registry.http import Response, Timings
+    from lamina.registry.http import Response
+    from lamina.registry.timings import Timings
 
 T = TypeVar("T")
 
@@ -93,7 +95,7 @@ class Repository:
         found = []
         for url in urls[:_FOREIGN]:
             try:
-                if origin(located(self.base, url, self.name)) == origin(self.base) or "://" not in url:
+                if origin_of(url) == origin_of(self._registry.base):
                     continue
                 self._registry.send("HEAD", url, scope=Scope(), headers=_IDENTITY, expect=(*_THERE, 401, 403, 405)).close()
             except (RegistryError, NotFound):
@@ -144,10 +146,12 @@ class Repository:
                                    expect=expect, idempotent=idempotent)
 
     def pause(self, failures: int) -> None:
-        """Wait longer after each failure: doubled, with jitter, up to the cap (seconds)."""
-        timings = self._timings
-        longest = min(timings.backoff_cap, timings.backoff * 2 ** min(failures - 1, 16))
-        timings.sleep(longest * random.uniform(0.5, 1.0))
+        """Wait, longer after each failure (`backoff`)."""
+        self._timings.sleep(pause(failures - 1, {}, self._timings))
+
+    def located(self, url: str, location: str) -> str:
+        """Where an answer of `url` sends us on."""
+        return located(url, location, origin_of(self._registry.base), self.name)
 
     # -- one client
 

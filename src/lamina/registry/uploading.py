@@ -18,7 +18,6 @@ from lamina.content import Reader
 from lamina.digest import Digest
 from lamina.errors import LaminaError, NotFound, RegistryError, RegistryUnavailable
 from lamina.registry.documents import Headers, same
-from lamina.registry.following import located
 from lamina.registry.repository import Repository
 
 PIECE = 4 << 20
@@ -207,7 +206,7 @@ class Uploads:
 
     def _begun(self, url: str, headers: Headers) -> Session:
         minimum = headers.get("OCI-Chunk-Min-Length", "").strip()
-        session = Session(located(url, headers.get("Location", ""), self._repository.name))
+        session = Session(self._repository.located(url, headers.get("Location", "")))
         if minimum.isascii() and minimum.isdigit() and len(minimum) < 20:
             session.minimum = int(minimum)
         return session
@@ -215,7 +214,7 @@ class Uploads:
     def _move(self, session: Session, url: str, headers: Headers) -> None:
         location = headers.get("Location", "")
         if location:
-            session.location = located(url, location, self._repository.name)
+            session.location = self._repository.located(url, location)
 
     @staticmethod
     def _reached(headers: Headers) -> int | None:
