@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from lamina.reference import Reference
 from lamina.registry.auth import Authorizer
@@ -16,10 +16,15 @@ from lamina.registry.repository import Repository
 from lamina.registry.target import RegistryTarget
 from lamina.registry.timings import Timings
 from lamina.registry.uploading import UploadJournal
-from registry.fake import Fake
-from registry.server import Server
 
 NAME = Reference("registry.test", "some/repo")
+
+
+class HasBase(Protocol):
+    """A server by its origin."""
+
+    @property
+    def base(self) -> str: ...
 
 
 class Keys:
@@ -63,15 +68,10 @@ def clients(*bases: str, keys: Keys | None = None, timings: Timings | None = Non
 
 
 @contextmanager
-def target_of(*servers: Fake | Server, name: Reference = NAME, uploads: UploadJournal | None = None, keys: Keys | None = None,
+def target_of(*servers: HasBase, name: Reference = NAME, uploads: UploadJournal | None = None, keys: Keys | None = None,
               timings: Timings | None = None) -> Iterator[RegistryTarget]:
     """The target over mirrors and, last, the registry itself."""
     timings = timings or Timings(connect=5.0, read=5.0, attempts=3, sleep=lambda seconds: None)
     with clients(*(one.base for one in servers), keys=keys, timings=timings) as found:
         yield RegistryTarget(Repository(name, found, timings), uploads=uploads)
-
-
-def paths(servers: Sequence[Fake]) -> list[tuple[str, str]]:
-    """What was asked of each, in order."""
-    return [(one.method, one.path) for server in servers for one in server.seen]
 
