@@ -9,24 +9,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from lamina.cli.say import note, plain
+from lamina.cli.progress.words import COPY, LABEL, PULL, PUSH, Words, title
+from lamina.cli.say import note
 from lamina.cli.units import human_size
 from lamina.content.progress import Progress, Silent
-from lamina.digest import ALGORITHMS
 
 if TYPE_CHECKING:
     import rich.progress
 
-LABEL = 32          # characters of an item's label
+__all__ = ["COPY", "PULL", "PUSH", "Lines", "Relay", "Words", "bars", "display", "title"]
+
 REDRAW = 0.1        # seconds between two pictures: 10 a second cost no measurable time
 FINISHED_SHOWN = 8  # finished bars that stay in view; an archive may have a thousand layers
 
 
 @contextmanager
-def display(*, quiet: bool) -> Iterator[Progress]:
-    """The display that suits standard error; it is gone or complete at the end."""
+def display(*, quiet: bool, events: bool = False, words: Words | None = None) -> Iterator[Progress]:
+    """The display that suits standard error, or events on standard output; it is gone or complete at the end."""
     if quiet or sys.stderr is None:
         yield Silent()
+    elif events:
+        from lamina.cli.progress.events import Events
+
+        told = Events()
+        yield told
+        if told.problem is not None:
+            raise told.problem
     elif sys.stderr.isatty():
         with bars() as shown:
             yield shown
@@ -148,15 +156,3 @@ class _Bars:
             self._finished = self._finished[-FINISHED_SHOWN:]
         for old in gone:
             self._shown.remove_task(old)
-
-
-def title(key: str, label: str = "") -> str:
-    """What an item is called: a blob by the first twelve digits of its digest, another by its label, cut in the middle."""
-    algorithm, colon, digits = key.partition(":")
-    if colon and algorithm in ALGORITHMS:
-        return digits[:12]
-    text = plain(label or key)
-    if len(text) <= LABEL:
-        return text
-    half = LABEL // 2
-    return text[:half - 1] + "…" + text[half - LABEL:]
