@@ -37,3 +37,8 @@ def title(key: str, label: str = "", longest: int = LABEL) -> str:
         return text
     half = longest // 2
     return text[:half - 1] + "…" + text[half - longest:]
+
+
+def noun(words: Words | None) -> str:
+    """What so many of so many are: transfers tell of layers, load, save and verify of this and that."""
+    return "done" if words is None else "layers"
