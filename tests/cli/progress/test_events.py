@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cli.progress.kit import Clock, digest
-from lamina.cli.progress import display
+from lamina.cli.progress import PULL, display
 from lamina.cli.progress.events import Events
 
 Capture = pytest.CaptureFixture[str]
@@ -29,7 +29,7 @@ def event(name: str, status: str, current: int, total: int | None, rate: int, ke
 
 def test_the_life_of_an_item(capsys: Capture) -> None:
     clock = Clock()
-    shown = Events(clock)
+    shown = Events(PULL, clock)
     shown.start(ONE, "label", 1000)
     clock.now += 1
     shown.state(ONE, "downloading")
@@ -51,7 +51,7 @@ def test_the_life_of_an_item(capsys: Capture) -> None:
 
 def test_at_most_ten_a_second_for_each_item(capsys: Capture) -> None:
     clock = Clock()
-    shown = Events(clock)
+    shown = Events(PULL, clock)
     shown.start("a", "", None)
     shown.start("b", "", None)
     for _ in range(2048):
@@ -64,28 +64,36 @@ def test_at_most_ten_a_second_for_each_item(capsys: Capture) -> None:
 
 
 def test_an_item_that_was_not_started(capsys: Capture) -> None:
-    shown = Events(Clock())
+    shown = Events(PULL, Clock())
     shown.done(ONE, "exists")
     shown.advance(ONE, 1)
-    shown.state("early", "waiting")
+    shown.state("early", "checking")
     shown.start("early", "", 5)
-    assert told(capsys) == [event("done", "exists", 0, None, 0), event("state", "waiting", 0, None, 0, "early"),
-                            event("start", "waiting", 0, 5, 0, "early")]
+    assert told(capsys) == [event("done", "exists", 0, None, 0), event("state", "checking", 0, None, 0, "early"),
+                            event("start", "checking", 0, 5, 0, "early")]
+
+
+def test_bytes_that_move_are_a_state(capsys: Capture) -> None:
+    shown = Events(PULL, Clock())
+    shown.start(ONE, "", 2)
+    shown.advance(ONE, 1)
+    shown.advance(ONE, 1)
+    assert told(capsys)[1:] == [event("state", "downloading", 1, 2, 0)]
 
 
 def test_a_second_try_begins_again(capsys: Capture) -> None:
     clock = Clock()
-    shown = Events(clock)
+    shown = Events(PULL, clock)
     shown.start(ONE, "", 10)
     shown.advance(ONE, 7)
     shown.start(ONE, "", 10)
     clock.now += 1
     shown.advance(ONE, 3)
-    assert [one["current"] for one in told(capsys)] == [0, 0, 3]
+    assert [one["current"] for one in told(capsys) if one["event"] != "state"] == [0, 0, 3]
 
 
 def test_names_are_hostile(capsys: Capture) -> None:
-    Events(Clock()).done("a\n\x1b\udcff\u2028", "exists")
+    Events(PULL, Clock()).done("a\n\x1b\udcff\u2028", "exists")
     out = capsys.readouterr().out
     assert out.count("\n") == 1
     assert out.isascii()

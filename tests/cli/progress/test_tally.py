@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from cli.progress.kit import Clock, digest
 from lamina.cli.progress.tally import KEPT, Summary, Tally
 
@@ -110,6 +112,15 @@ def test_a_state_may_come_before_the_start() -> None:
     (item,), _ = tally.items()
     assert (item.status, item.label, item.total) == ("waiting", "label", 10)
     assert (tally.summary().items, tally.summary().open) == (1, False)
+
+
+@pytest.mark.parametrize(("said", "status"), [("", "downloading"), ("waiting", "downloading"), ("verifying", "verifying")])
+def test_bytes_that_move_are_a_state(said: str, status: str) -> None:
+    tally = Tally(Clock(), "downloading")
+    tally.start("a", "", 10)
+    tally.state("a", said)
+    tally.advance("a", 1)
+    assert tally.items()[0][0].status == status
 
 
 def test_the_end_of_what_ended_changes_nothing() -> None:

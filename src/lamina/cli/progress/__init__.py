@@ -35,7 +35,7 @@ def display(*, quiet: bool, events: bool = False, words: Words | None = None) ->
     elif events:
         from lamina.cli.progress.events import Events
 
-        told = Events()
+        told = Events(words)
         yield told
         if told.problem is not None:
             raise told.problem

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from lamina.cli.progress.picture import chosen, ended_line, running_line, summary_line
 from lamina.cli.progress.screen import live
 from lamina.cli.progress.tally import KEPT, Clock, Tally
-from lamina.cli.progress.words import Words, noun
+from lamina.cli.progress.words import Words, moving, noun
 
 
 class Bars(Tally):
     """A `Progress` that gives the lines of its picture when it is asked."""
 
     def __init__(self, words: Words | None = None, clock: Clock = time.monotonic) -> None:
-        super().__init__(clock)
+        super().__init__(clock, moving(words))
         self._words = words
 
     def lines(self, width: int, rows: int) -> list[str]:

@@ -25,9 +25,10 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
+from lamina.cli.progress.tally import Clock
+from lamina.cli.progress.words import WAITING, Words, moving
 from lamina.cli.say import system_words
 from lamina.errors import LaminaError
 
@@ -53,8 +54,8 @@ class Events:
     a connection error by its type: the thread that fetches would take it for one of its own.)
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, words: Words | None = None, clock: Clock = time.monotonic) -> None:
+        self._moving, self._clock = moving(words), clock
         self._lock = threading.Lock()
         self._items: dict[str, _Item] = {}
         self.problem: OSError | None = None
@@ -65,7 +66,7 @@ class Events:
             now = self._clock()
             # A command may say what state an item is in before it begins.
             before = self._items.get(key)
-            self._items[key] = item = _Item(total, now, now, status=before.status if before else "waiting")
+            self._items[key] = item = _Item(total, now, now, status=before.status if before else WAITING)
             self._write("start", key, item, 0)
 
     def advance(self, key: str, count: int) -> None:
@@ -76,6 +77,9 @@ class Events:
                 return
             item.current += count
             now = self._clock()
+            if item.status == WAITING and self._moving:
+                item.status = self._moving
+                self._write("state", key, item, 0)
             if now - item.told >= EVERY:
                 rate = (item.current - item.said) / (now - item.told)
                 item.told, item.said = now, item.current

@@ -8,7 +8,7 @@ import time
 
 from lamina.cli.progress.picture import summary_line
 from lamina.cli.progress.tally import Clock, Tally
-from lamina.cli.progress.words import Words, noun, title, worded
+from lamina.cli.progress.words import Words, moving, noun, title, worded
 from lamina.cli.say import note
 from lamina.cli.units import human_size
 
@@ -22,7 +22,7 @@ class Lines(Tally):
     """
 
     def __init__(self, words: Words | None = None, clock: Clock = time.monotonic) -> None:
-        super().__init__(clock)
+        super().__init__(clock, moving(words))
         self._words = words
         self._telling = threading.Lock()
         self._due: float | None = None

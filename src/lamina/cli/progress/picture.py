@@ -6,10 +6,9 @@ import unicodedata
 from collections.abc import Iterator
 
 from lamina.cli.progress.tally import Item, Summary
-from lamina.cli.progress.words import LABEL, Words, title, worded
+from lamina.cli.progress.words import LABEL, WAITING, Words, title, worded
 from lamina.cli.units import human_size
 
-WAITING = "waiting"
 LONGEST_BAR, SHORTEST_BAR = 50, 8
 _MUCH = 99 * 3600  # seconds: a longer guess is none
 

@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lamina.cli.progress.words import WAITING
+
 KEPT = 24      # ended items that are remembered for being shown; there may be 100,000 of them
 WINDOW = 5.0   # seconds that `lately` looks back
 
@@ -43,10 +45,13 @@ class Summary:
 
 
 class Tally:
-    """Counts what it is told, from any thread: an `advance` is a lock and four additions."""
+    """Counts what it is told, from any thread: an `advance` is a lock and four additions.
 
-    def __init__(self, clock: Clock = time.monotonic) -> None:
-        self.clock = clock
+    `moving` is the state of an item whose bytes move and that was told of as waiting, or not at all.
+    """
+
+    def __init__(self, clock: Clock = time.monotonic, moving: str = "") -> None:
+        self.clock, self._moving = clock, moving
         self._lock = threading.Lock()
         self._live: dict[str, Item] = {}
         self._ended: dict[str, Item] = {}
@@ -70,6 +75,8 @@ class Tally:
             self._moved += count
             self._current += count
             item.count += count
+            if item.status in ("", WAITING):
+                item.status = self._moving
             if item.count > item.known:
                 self._known += item.count - item.known
                 item.known = item.count
