@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
+
 import pytest
 from contracts.samples import (
     AMD64,
@@ -11,12 +14,13 @@ from contracts.samples import (
     index_bytes,
     manifest_bytes,
     put,
+    put_artifact,
     put_image,
 )
 
 from lamina.content import Reader
 from lamina.content import graph as graph_module
-from lamina.content.copy import copy_graph
+from lamina.content.copy import CopyResult, copy_graph
 from lamina.content.memory import MemoryTarget
 from lamina.content.verify import BytesReader
 from lamina.errors import DigestMismatch, InvalidContent, LimitExceeded, NotFound
@@ -426,3 +430,98 @@ def test_schema_1(source: Source, target: MemoryTarget) -> None:
     for root in (old, put(source, index_bytes([old]), OCI_INDEX)):
         with pytest.raises(InvalidContent, match="schema 1"):
             copy_graph(source, target, root)
+
+
+# -- referrers
+
+
+def said(result: CopyResult) -> list[str]:
+    return [one.digest for one in result.referrers]
+
+
+def test_referrers_are_left_where_nobody_asks(source: Source, target: MemoryTarget) -> None:
+    amd = put_image(source, b"layer")
+    artifact = put_artifact(source, amd, b"signature")
+    assert said(copy_graph(source, target, amd)) == []
+    assert not target.exists(artifact)
+
+
+def test_referrers_of_an_index_and_of_what_is_in_it(source: Source, target: MemoryTarget) -> None:
+    amd, arm, root = platforms(source)
+    of_root, of_arm = put_artifact(source, root, b"root"), put_artifact(source, arm, b"arm")
+    above = put_artifact(source, of_arm, b"above")
+    log = Log()
+    result = copy_graph(source, target, root, referrers=True, observer=log)
+    assert said(result) == [of_root.digest, of_arm.digest, above.digest]
+    assert result.manifests == [amd, arm]
+    assert all(target.exists(one) for one in (of_root, of_arm, above))
+    order = [digest for event, digest in log.events if event == "done"]
+    assert order.index(root.digest) < order.index(of_root.digest)
+    again = copy_graph(source, target, root, referrers=True)
+    assert (said(again), again.pushed) == (said(result), 0)
+
+
+def test_referrers_of_other_platforms_stay(source: Source, target: MemoryTarget) -> None:
+    amd, arm, root = platforms(source)
+    of_amd, of_arm = put_artifact(source, amd, b"amd"), put_artifact(source, arm, b"arm")
+    assert said(copy_graph(source, target, root, platform=ARM64, referrers=True)) == [of_arm.digest]
+    assert not target.exists(of_amd)
+
+
+def test_an_index_that_refers_comes_whole(source: Source, target: MemoryTarget) -> None:
+    amd, other = put_image(source, b"layer"), put_image(source, b"other")
+    index = put(source, index_bytes([other], subject=amd.to_json()), OCI_INDEX)
+    result = copy_graph(source, target, amd, referrers=True)
+    assert (said(result), result.manifests) == ([index.digest], [amd])
+    assert target.exists(other)
+
+
+def test_referrers_are_followed_so_far(source: Source, target: MemoryTarget) -> None:
+    subject = put_image(source, b"layer")
+    root, chain = subject, []
+    for number in range(6):
+        subject = put_artifact(source, subject, b"%d" % number)
+        chain.append(subject.digest)
+    assert said(copy_graph(source, target, root, referrers=True)) == chain[:4]
+
+
+def test_a_referrer_that_is_not_whole_is_left_out(source: Source, target: MemoryTarget) -> None:
+    amd = put_image(source, b"layer")
+    artifact, whole = put_artifact(source, amd, b"lost"), put_artifact(source, amd, b"there")
+    source.lost.add(describe(b"lost").digest)
+    result = copy_graph(source, target, amd, referrers=True)
+    assert said(result) == [whole.digest]
+    assert [(lost.digest, parent.digest) for lost, parent in result.missing] == [(describe(b"lost").digest, artifact.digest)]
+    assert not target.exists(artifact)
+
+
+class Lying(Source):
+    """A source that lists what it likes."""
+
+    def __init__(self, *listed: Descriptor) -> None:
+        super().__init__()
+        self.listed: Iterable[Descriptor] = listed
+
+    def referrers(self, descriptor: Descriptor, /) -> Iterable[Descriptor]:
+        return self.listed
+
+
+def test_what_does_not_name_its_subject_is_no_referrer(target: MemoryTarget) -> None:
+    source = Lying()
+    amd, other = put_image(source, b"layer"), put_image(source, b"other")
+    artifact = put_artifact(source, other, b"of another")
+    blob = put(source, b"no manifest")
+    source.listed = (artifact, other, amd, blob)
+    assert said(copy_graph(source, target, amd, referrers=True)) == []
+    assert not target.exists(artifact)
+
+
+def test_a_list_without_end_is_left(target: MemoryTarget, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Lying()
+    amd = put_image(source, b"layer")
+    source.listed = (describe(b"%d" % number, OCI_MANIFEST) for number in itertools.count())
+    monkeypatch.setattr(graph_module, "MAX_NODES", 50)
+    with pytest.raises(LimitExceeded):
+        copy_graph(source, target, amd, referrers=True, tag="name")
+    with pytest.raises(NotFound):
+        target.resolve("name")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from lamina.content import Target
 from lamina.content.verify import BytesReader
 from lamina.digest import Digest
-from lamina.oci import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Descriptor, Platform
+from lamina.oci import OCI_CONFIG, OCI_EMPTY, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Descriptor, Platform
 
 AMD64 = Platform("linux", "amd64")
 ARM64 = Platform("linux", "arm64")
@@ -42,10 +42,11 @@ def manifest_bytes(config: Descriptor, layers: Sequence[Descriptor], **more: obj
     }).encode()
 
 
-def index_bytes(manifests: Sequence[Descriptor]) -> bytes:
+def index_bytes(manifests: Sequence[Descriptor], **more: object) -> bytes:
     """An index as a tool might write it."""
     return json.dumps({
         "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [one.to_json() for one in manifests],
+        **more,
     }).encode()
 
 
@@ -55,6 +56,14 @@ def put_image(target: Target, *layers: bytes, platform: Platform = AMD64) -> Des
     config = put(target, config_bytes(pushed, platform), OCI_CONFIG)
     manifest = put(target, manifest_bytes(config, pushed), OCI_MANIFEST)
     return Descriptor(manifest.media_type, manifest.digest, manifest.size, platform)
+
+
+def put_artifact(target: Target, subject: Descriptor | None, data: bytes, **more: object) -> Descriptor:
+    """Push an artifact of one blob, with a subject; its manifest's descriptor."""
+    blob, config = put(target, data, "application/octet-stream"), put(target, b"{}", OCI_EMPTY)
+    if subject is not None:
+        more["subject"] = Descriptor(subject.media_type, subject.digest, subject.size).to_json()
+    return put(target, manifest_bytes(config, [blob], **more), OCI_MANIFEST)
 
 
 class DrippingReader(BytesReader):

@@ -22,12 +22,14 @@ from contracts.samples import (
     index_bytes,
     manifest_bytes,
     put,
+    put_artifact,
     put_image,
 )
 
 from lamina.content import Reader, Target
 from lamina.content.copy import copy_graph
 from lamina.content.memory import MemoryTarget
+from lamina.content.referrers import referrers_of
 from lamina.content.verify import BytesReader, VerifyingReader, read_all
 from lamina.digest import Digest
 from lamina.errors import DigestMismatch, LaminaError, NotFound, SizeMismatch
@@ -251,3 +253,47 @@ class TargetContract:
         assert content(copy, root) == content(source, root)
         # The base, and of each image a layer, a config and a manifest; the index.
         assert result.pushed == 1 + 3 * 3 + 1
+
+    # -- referrers
+
+    def test_nothing_refers_to_what_stands_alone(self, target: Target) -> None:
+        image = put_image(target, b"layer")
+        assert list(referrers_of(target, image)) == []
+        assert list(referrers_of(target, describe(b"{}", OCI_MANIFEST))) == []
+
+    def test_referrers_are_found_by_their_subject(self, target: Target) -> None:
+        image, other = put_image(target, b"layer"), put_image(target, b"other")
+        one, two = (put_artifact(target, image, text, artifactType="text/x") for text in (b"one", b"two"))
+        put_artifact(target, other, b"three")
+        found = list(referrers_of(target, image))
+        assert {each.digest for each in found} == {one.digest, two.digest}
+        assert {(each.media_type, each.artifact_type) for each in found} == {(OCI_MANIFEST, "text/x")}
+        assert {each.size for each in found} == {one.size, two.size}
+        assert list(referrers_of(target, one)) == []
+
+    def test_a_referrer_may_come_before_its_subject(self, target: Target) -> None:
+        source = MemoryTarget()
+        image = put_image(source, b"layer")
+        artifact = put_artifact(target, image, b"signature")
+        copy_graph(source, target, image)
+        assert [each.digest for each in referrers_of(target, image)] == [artifact.digest]
+
+    def test_an_index_may_refer_and_be_referred_to(self, target: Target) -> None:
+        image = put_image(target, b"layer")
+        index = put(target, index_bytes([image]), OCI_INDEX)
+        artifact = put_artifact(target, index, b"signature")
+        more = put(target, index_bytes([artifact], subject=image.to_json()), OCI_INDEX)
+        assert [each.digest for each in referrers_of(target, index)] == [artifact.digest]
+        assert [(each.digest, each.media_type) for each in referrers_of(target, image)] == [(more.digest, OCI_INDEX)]
+
+    def test_referrers_go_along(self, target: Target) -> None:
+        source, copy = MemoryTarget(), MemoryTarget()
+        image = put_image(source, b"layer")
+        artifact = put_artifact(source, image, b"statement")
+        above = put_artifact(source, artifact, b"signature of the statement")
+        result = copy_graph(source, target, image, tag=self.names[0], referrers=True)
+        assert [each.digest for each in result.referrers] == [artifact.digest, above.digest]
+        again = copy_graph(target, copy, target.resolve(self.names[0]), referrers=True)
+        assert [each.digest for each in again.referrers] == [artifact.digest, above.digest]
+        assert content(copy, artifact) == content(source, artifact)
+        assert content(copy, above) == content(source, above)

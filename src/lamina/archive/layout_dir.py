@@ -18,7 +18,8 @@ from lamina.archive.output import beside, sync_directory, translated
 from lamina.archive.writing import LAYOUT_DOCUMENT, Roots, index_document, index_entries, merge
 from lamina.content import Reader, Source
 from lamina.content.copy import CopyResult, Observer, copy_graph
-from lamina.content.verify import BytesReader, read_all, verifying
+from lamina.content.referrers import Subjects, is_document, subject_of
+from lamina.content.verify import BytesReader, VerifyingReader, read_all, verifying
 from lamina.digest import Digest
 from lamina.errors import Conflict, InvalidContent, InvalidDigest, LimitExceeded, NotFound
 from lamina.oci import MAX_BYTES, Descriptor, media_type_of, parse_index
@@ -40,6 +41,7 @@ class OciLayout:
         """
         self._path = Path(path)
         self._lock = Lock()
+        self._subjects = Subjects()
         if create:
             self._create()
         with translated(self._path):
@@ -67,6 +69,11 @@ class OciLayout:
     def references(self) -> list[tuple[str, Descriptor]]:
         return [(annotated_name(entry.annotations), entry) for entry in self._entries()]
 
+    def referrers(self, descriptor: Descriptor, /) -> Iterable[Descriptor]:
+        """By reading the manifests that `index.json` lists."""
+        listed = {entry.digest: entry for entry in self._entries() if is_document(entry.media_type)}
+        return list(self._subjects.referring(self, listed.values(), descriptor))
+
     # -- target
 
     def exists(self, descriptor: Descriptor) -> bool:
@@ -80,7 +87,13 @@ class OciLayout:
         place = self._blob(descriptor)
         with translated(place):
             place.parent.mkdir(parents=True, exist_ok=True)
-        self._put(place, verifying(reader, descriptor))
+        if not is_document(descriptor.media_type) or descriptor.size > MAX_BYTES:
+            self._put(place, verifying(reader, descriptor))
+            return
+        data = read_all(VerifyingReader(reader, descriptor), descriptor.size)
+        self._put(place, BytesReader(data))
+        if _has_subject(descriptor, data):  # nothing else leads to it
+            self.add([Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)])
 
     def tag(self, descriptor: Descriptor, reference: str) -> None:
         if not self.exists(descriptor):
@@ -165,6 +178,14 @@ class OciLayout:
                 yield
         finally:
             os.close(fd)
+
+
+def _has_subject(descriptor: Descriptor, data: bytes) -> bool:
+    """Whether it is a referrer; a document that does not parse is kept as it is."""
+    try:
+        return subject_of(descriptor.media_type, data) is not None
+    except InvalidContent:
+        return False
 
 
 def write_all(fd: int, data: memoryview) -> None:

@@ -6,12 +6,13 @@ from `index.json`, so that every digest survives, and `manifest.json` only adds 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from lamina.archive.docker import MANIFEST, read_items
 from lamina.archive.members import Members, read_document
 from lamina.archive.names import Names, annotated_name, is_bare_tag
 from lamina.content import Intake, Reader, Taken
+from lamina.content.referrers import Subjects
 from lamina.content.verify import BytesReader, read_blob
 from lamina.digest import Digest
 from lamina.errors import ArchiveError, DigestMismatch, NotFound
@@ -38,6 +39,7 @@ class OciLayoutArchive:
 
     def __init__(self, members: Members, fetch_taken: Callable[[Taken], Reader]) -> None:
         self._members, self._fetch_taken = members, fetch_taken
+        self._subjects = Subjects()
         check_layout(members)
         place = f"{INDEX} in {members.where}"
         index = parse_index(read_document(members, INDEX, "index"), where=place)
@@ -72,6 +74,10 @@ class OciLayoutArchive:
         if taken.digest.algorithm == descriptor.digest.algorithm and taken.digest != descriptor.digest:
             raise DigestMismatch(f"blob has digest {taken.digest}", descriptor.digest)
         return self._fetch_taken(Taken(descriptor.digest, taken.size))
+
+    def referrers(self, descriptor: Descriptor, /) -> Iterable[Descriptor]:
+        """By reading the manifests that `index.json` lists."""
+        return list(self._subjects.referring(self, {root.digest: root for root in self._roots}.values(), descriptor))
 
     def resolve(self, reference: str) -> Descriptor:
         """A root by the bare tag that `index.json` knows it by."""

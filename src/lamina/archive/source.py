@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -69,6 +69,10 @@ class ArchiveSource:
 
     def fetch(self, descriptor: Descriptor) -> Reader:
         return self._format.fetch(descriptor)
+
+    def referrers(self, descriptor: Descriptor, /) -> Iterable[Descriptor]:
+        """What of the archive has that digest as its subject; a docker-archive has none."""
+        return self._format.referrers(descriptor) if isinstance(self._format, OciLayoutArchive) else ()
 
     def complete(self, intake: Intake | None = None) -> None:
         """Make the manifests that the archive lacks.

@@ -44,17 +44,18 @@ LAYOUT_DOCUMENT = json.dumps({"imageLayoutVersion": VERSION}, separators=(",", "
 
 
 def write_oci_archive(
-    out: Writer, source: Source, roots: Roots, *, observer: Observer | None = None
+    out: Writer, source: Source, roots: Roots, *, observer: Observer | None = None, referrers: bool = False
 ) -> list[CopyResult]:
-    """Write the graphs of `roots`, each with its names, as an OCI layout in a tar.
+    """Write the graphs of `roots`, each with its names, as an OCI layout in a tar; with `referrers`, these without a name.
 
     What of an index the source has not whole is left out; see the results.  Errors as of `copy_graph`, and
     `InvalidReference`, `StorageError`.
     """
     tar = TarWriter(out)
     merged = merge(roots)
-    results = _write_blobs(_TarTarget(tar), source, merged, observer)
-    _write_layout(tar, source, merged)
+    results = _write_blobs(_TarTarget(tar), source, merged, observer, referrers)
+    hanging = {one.digest: one for result in results for one in result.referrers}
+    _write_layout(tar, source, merged, [one for one in hanging.values() if one not in merged])
     tar.finish()
     return results
 
@@ -155,13 +156,16 @@ class _TarTarget:
 
 
 def _write_blobs(
-    target: _TarTarget, source: Source, roots: Iterable[Descriptor], observer: Observer | None
+    target: _TarTarget, source: Source, roots: Iterable[Descriptor], observer: Observer | None, referrers: bool = False
 ) -> list[CopyResult]:
-    return [copy_graph(source, target, root, observer=observer) for root in roots]
+    return [copy_graph(source, target, root, observer=observer, referrers=referrers) for root in roots]
 
 
-def _write_layout(tar: TarWriter, source: Source, roots: dict[Descriptor, list[str]]) -> None:
+def _write_layout(
+    tar: TarWriter, source: Source, roots: dict[Descriptor, list[str]], hanging: Iterable[Descriptor] = ()
+) -> None:
     entries = [entry for root, names in roots.items() for entry in index_entries(source, root, names)]
+    entries += [Descriptor(one.media_type, one.digest, one.size, artifact_type=one.artifact_type) for one in hanging]
     tar.document(INDEX, index_document(entries))
     tar.document(LAYOUT, LAYOUT_DOCUMENT)
 

@@ -78,6 +78,17 @@ class Source(Protocol):
         """All (name, descriptor) pairs, in the order in which they stand; a nameless root has name ''."""
 
 
+@runtime_checkable
+class ReferrerSource(Protocol):
+    """A source that also knows what was said of a manifest: the other way round, from subject to referrer."""
+
+    def referrers(self, descriptor: Descriptor, /) -> Iterable[Descriptor]:
+        """The manifests and indexes whose `subject` is `descriptor`'s digest, each once; none for what is not there.
+
+        Each with its artifact type and annotations, as a registry lists it (distribution specification, "Listing Referrers").
+        """
+
+
 class Target(Source, Protocol):
     """A source that can be pushed to.  Pushes may come from several threads."""
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Protocol
 
 from lamina.content import Source, Target
-from lamina.content.graph import Graph, Key, key_of
+from lamina.content.graph import MAX_NODES, Graph, Key, key_of
+from lamina.content.referrers import MAX_DEPTH, is_document, referrers_of, subject_of
 from lamina.content.verify import BytesReader
 from lamina.errors import NotFound
 from lamina.oci import (
@@ -37,6 +39,7 @@ class CopyResult:
     `missing`: what the source lacks, with the manifest or index that names it (for the root: the root); a
     manifest that is not whole was left out.
     `foreign`: non-distributable layers that lie elsewhere and were left there, with their manifest.
+    `referrers`: those that are whole in the target now, but for what stands in `manifests` already.
     """
 
     root: Descriptor
@@ -45,6 +48,7 @@ class CopyResult:
     manifests: list[Descriptor] = field(default_factory=list)
     missing: list[tuple[Descriptor, Descriptor]] = field(default_factory=list)
     foreign: list[tuple[Descriptor, Descriptor]] = field(default_factory=list)
+    referrers: list[Descriptor] = field(default_factory=list)
 
 
 def copy_graph(
@@ -55,13 +59,16 @@ def copy_graph(
     platform: Platform | None = None,
     observer: Observer | None = None,
     tag: str = "",
+    referrers: bool = False,
 ) -> CopyResult:
     """Copy `root` and all that it leads to, leaves first, byte for byte; then let `tag` lead to it, if given.
 
     What the target has is not copied.  Of an index, manifests that the source has not whole are left out and
     reported; the index itself stays as it is.  With `platform` only that platform's manifest is copied (the
     first that matches exactly; one whose descriptor names no platform is judged by its config), and the
-    indexes above it.  Referrers (manifests whose `subject` is in the graph) are not followed.
+    indexes above it.  With `referrers` the source is asked what has the root, or a manifest that is whole, as its
+    `subject`; each of these is copied as a graph of its own, and asked for in turn, `MAX_DEPTH` deep.  One that is not
+    whole is left out and reported, one that does not name its subject is passed over.
 
     `NotFound`: the root is missing, or anything that a root manifest names, or that the manifest of
     `platform` names; no manifest is for `platform`; no manifest of an index is whole.  `InvalidContent` (size
@@ -75,6 +82,8 @@ def copy_graph(
         walk.copy_root_index()
     else:
         walk.copy_root_alone()
+    if referrers:
+        walk.copy_referrers()
     if tag:
         target.tag(root, tag)
     return walk.result
@@ -120,6 +129,43 @@ class _Walk:
         root = self._graph.root
         copy = self._copy_manifest if is_manifest(root.media_type) else self._copy_blob
         self._demand(copy(root, root))
+
+    def copy_referrers(self) -> None:
+        """Of what has been copied, and of those copied here, level by level."""
+        root = self._graph.root
+        subjects = [*([root] if is_index(root.media_type) else []), *self.result.manifests]
+        manifests = len(self.result.manifests)
+        self._seen[key_of(root)] = True
+        for _ in range(MAX_DEPTH):
+            subjects = [one for subject in subjects for one in self._copy_referrers_of(subject)]
+        del self.result.manifests[manifests:]
+
+    def _copy_referrers_of(self, subject: Descriptor) -> list[Descriptor]:
+        """Those that are new and whole in the target now."""
+        copied: list[Descriptor] = []
+        listing: set[Key] = set()
+        # A source may list one of them for ever.
+        for listed in islice(referrers_of(self._graph.source, subject), MAX_NODES):
+            one = Descriptor(listed.media_type, listed.digest, listed.size)
+            if not is_document(one.media_type) or key_of(one) in self._seen or key_of(one) in listing:
+                continue
+            listing.add(key_of(one))
+            self._graph.admit((one,))
+            if self._copy_referrer(one, subject):
+                self.result.referrers.append(listed)
+                copied.append(one)
+        return copied
+
+    def _copy_referrer(self, one: Descriptor, subject: Descriptor) -> bool:
+        if self._graph.has(one):
+            said = subject_of(one.media_type, self._graph.document(one), one.digest)
+            if said is None or said.digest != subject.digest:
+                return False
+        if is_manifest(one.media_type):
+            return self._copy_manifest(one, subject)
+        lost = len(self.result.missing)
+        self._copy_index(one, subject, 1)
+        return len(self.result.missing) == lost
 
     def _demand(self, whole: bool) -> None:
         if whole:

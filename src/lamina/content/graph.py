@@ -93,12 +93,16 @@ class Graph:
         for one in descriptors:
             self._admit(one)
 
+    def leaves(self) -> list[tuple[Descriptor, Path]]:
+        """The root, or of an index the manifests in it but attestations, in order, each with the indexes above it."""
+        if is_index(self.root.media_type):
+            return list(self._leaves(self.root, (), set()))
+        return [(self.root, ())]
+
     def choose(self, wanted: Platform) -> tuple[Descriptor, Path]:
         """The manifest for `wanted` and the indexes above it: the first whose descriptor says so, else the
         first without a platform whose config does.  `NotFound`."""
-        leaves: list[tuple[Descriptor, Path]] = [(self.root, ())]
-        if is_index(self.root.media_type):
-            leaves = list(self._leaves(self.root, (), set()))
+        leaves = self.leaves()
         for leaf, path in leaves:
             if leaf.platform is not None and matches(wanted, leaf.platform):
                 return leaf, path

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from threading import Lock
 
 from lamina.content import Reader
+from lamina.content.referrers import Subjects, is_document
 from lamina.content.verify import BytesReader, VerifyingReader, read_all
 from lamina.digest import Digest
 from lamina.errors import InvalidDigest, NotFound
@@ -23,6 +24,7 @@ class MemoryTarget:
         self._lock = Lock()
         self._blobs: dict[Digest, tuple[Descriptor, bytes]] = {}
         self._references: dict[str, Descriptor] = {}
+        self._subjects = Subjects()
 
     def resolve(self, reference: str) -> Descriptor:
         with self._lock:
@@ -45,6 +47,12 @@ class MemoryTarget:
     def references(self) -> Iterable[tuple[str, Descriptor]]:
         with self._lock:
             return tuple(self._references.items())
+
+    def referrers(self, descriptor: Descriptor, /) -> Iterable[Descriptor]:
+        """By reading every manifest that is here."""
+        with self._lock:
+            documents = [held for held, _ in self._blobs.values() if is_document(held.media_type)]
+        return tuple(self._subjects.referring(self, documents, descriptor))
 
     def exists(self, descriptor: Descriptor) -> bool:
         with self._lock:

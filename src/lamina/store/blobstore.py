@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from lamina.content.referrers import Subjects, is_document
 from lamina.content.verify import BytesReader, VerifyingReader, read_all
 from lamina.digest import Digest
 from lamina.errors import LeaseLost, NotFound, StoreDamaged
@@ -120,6 +121,11 @@ class BlobStore:
             return row.text.encode()
         with self.reading() as reading:  # not UTF-8, altered in the catalog, or taken for a layer when it came
             return read_all(reading.fetch(Descriptor(row.media_type, Digest(row.digest), row.size)), MAX_BYTES)
+
+    def referrer_rows(self, digest: str) -> list[BlobRow]:
+        """The manifests and indexes that may have this digest as their subject: those that hang on it."""
+        rows = map(self.catalog.blob, self.catalog.children(digest))
+        return [row for row in rows if row is not None and is_document(row.media_type)]
 
     # -- blobs
 
@@ -301,6 +307,12 @@ class Reading:
     def references(self) -> Iterable[tuple[str, Descriptor]]:
         """All names."""
         return self.store.references()
+
+    def referrers(self, descriptor: Descriptor, /) -> Iterable[Descriptor]:
+        """What has that digest as its subject."""
+        rows = self.store.referrer_rows(descriptor.digest)
+        found = [Descriptor(row.media_type, Digest(row.digest), row.size) for row in rows]
+        return list(Subjects().referring(self, found, descriptor))
 
     def fetch(self, descriptor: Descriptor) -> Reader:
         """A blob or manifest; size and digest are verified as its bytes leave."""

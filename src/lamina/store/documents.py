@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lamina import oci
+from lamina.content.referrers import subject_of
 from lamina.errors import DigestMismatch, InvalidContent
 from lamina.store.schema import BlobRow, ImageRow
 
@@ -72,3 +73,9 @@ def children(descriptor: oci.Descriptor, data: bytes) -> list[str]:
     """Digests that a manifest or index names: what it keeps from collection."""
     named = [child.digest for child in oci.children(descriptor.media_type, data, descriptor.digest)]
     return list(dict.fromkeys(named))
+
+
+def subject_edges(descriptor: oci.Descriptor, data: bytes) -> list[tuple[str, str]]:
+    """The edge from a manifest's or index's subject to itself: it is kept as long as that is, which may come later."""
+    subject = subject_of(descriptor.media_type, data, descriptor.digest)
+    return [] if subject is None else [(str(subject.digest), str(descriptor.digest))]

@@ -102,6 +102,7 @@ def _documents(packs: Packs, catalog: Catalog) -> None:
         try:
             data = text(row.digest)
             children = documents.children(descriptor, data)
+            subjects = documents.subject_edges(descriptor, data)
         except LaminaError:
             continue  # the record is damaged
         image = None
@@ -110,6 +111,8 @@ def _documents(packs: Packs, catalog: Catalog) -> None:
                 image = documents.check_manifest(descriptor, data, catalog.blob, text)
         with catalog.transaction() as tx:
             tx.add_edges(row.digest, children)
+            for subject, referrer in subjects:
+                tx.add_edges(subject, [referrer])
             if image is not None:
                 tx.add_image(image)
 

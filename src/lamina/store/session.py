@@ -14,6 +14,7 @@ from lamina import oci
 from lamina.content import Reader, Taken
 from lamina.content.inflate import InflatingReader, peek, sniff
 from lamina.content.progress import Progress, Silent
+from lamina.content.referrers import Subjects
 from lamina.content.verify import BytesReader, VerifyingReader, read_all
 from lamina.digest import Digest
 from lamina.errors import DigestMismatch, LaminaError, LimitExceeded, NotFound, SizeMismatch
@@ -171,6 +172,13 @@ class Session:
         with self._lock:
             self.sink.seal()  # what is read must lie in a sealed pack
         return self._store.reader_of_row(row, self.index)
+
+    def referrers(self, descriptor: Descriptor, /) -> Iterable[Descriptor]:
+        """What has that digest as its subject, in the store or in this session."""
+        own = [self._blobs[child] for parent, child in list(self._edges) if parent == descriptor.digest]
+        rows = [*own, *self._store.referrer_rows(descriptor.digest)]
+        found = {row.digest: Descriptor(row.media_type, Digest(row.digest), row.size) for row in rows}
+        return list(Subjects().referring(self, found.values(), descriptor))
 
     # -- Target
 
@@ -449,6 +457,7 @@ class Session:
         if not oci.is_config(descriptor.media_type):
             children = documents.children(descriptor, data)
             self._edges += [(descriptor.digest, child) for child in children]
+            self._edges += documents.subject_edges(descriptor, data)
             self._unclaimed.difference_update(children)
         self._texts_size += len(data)
         if self._texts_size > DOCUMENTS_LIMIT:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from functools import cached_property
 
 from lamina.errors import LeaseLost
+from lamina.mediatypes import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from lamina.store import graph
 from lamina.store.database import Database
 from lamina.store.schema import BLOB, CONDEMNED, IMAGE, LEVEL, LIVE, PACK, REF, BlobRow, ImageRow, LeaseRow, RefRow, rank
@@ -18,6 +19,17 @@ def _places(columns: str) -> str:
 _ADD_PACK = f"INSERT INTO packs ({PACK}) VALUES ({_places(PACK)})"
 _ADD_BLOB = f"INSERT INTO blobs ({BLOB}, text) VALUES ({_places(BLOB)}, ?) ON CONFLICT (digest) DO NOTHING"
 _DROP_BLOB = "DELETE FROM blobs WHERE digest = ?"
+_SHARE_EDGES = """INSERT INTO edges (parent, child) SELECT ?, child FROM edges WHERE parent = ?
+    ON CONFLICT (parent, child) DO NOTHING"""
+# An edge from a subject comes from its referrer's document: it goes with that, though the subject may never have been there ...
+_DROP_EDGES_TO = """DELETE FROM edges WHERE child = ?
+    AND NOT EXISTS (SELECT 1 FROM blobs WHERE blobs.digest = edges.parent)
+    AND NOT EXISTS (SELECT 1 FROM blobs WHERE blobs.sha256 = edges.parent)"""
+# ... and stays when the subject goes, which may come back.  (So does one from an index that is
+# gone to a manifest in it that is not, which says nothing wrong.)
+_DROP_EDGES = """DELETE FROM edges WHERE parent = ? AND NOT EXISTS (
+    SELECT 1 FROM blobs WHERE blobs.digest = edges.child AND blobs.kind = 'document' AND blobs.media_type IN (?, ?, ?, ?))"""
+_MANIFESTS = (OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST)
 _ADD_IMAGE = f"""INSERT INTO images ({IMAGE}) VALUES ({_places(IMAGE)}) ON CONFLICT (manifest) DO UPDATE SET
     config = excluded.config, created = excluded.created, os = excluded.os, architecture = excluded.architecture,
     variant = excluded.variant, diff_ids = excluded.diff_ids, size = excluded.size, whole = excluded.whole"""
@@ -130,6 +142,9 @@ class Transaction:
         there = self._db.read("SELECT kind, media_type FROM blobs WHERE digest = ?", (row.digest,))
         if there and rank(*there[0]) < rank(row.kind, row.media_type):
             self._db.write(_DROP_BLOB, (row.digest,))
+        if row.sha256 != row.digest:  # referrers that came before it may know it by either name
+            for mine, other in ((row.digest, row.sha256), (row.sha256, row.digest)):
+                self._db.write(_SHARE_EDGES, (mine, other))
         return self._db.write(_ADD_BLOB, (*row[:11], int(row.made), row.text)) > 0
 
     def move_blobs(self, places: Iterable[tuple[str, int, int]]) -> None:
@@ -141,13 +156,15 @@ class Transaction:
         """Forget blobs, what they name, and the images that they are."""
         keys = [(digest,) for digest in digests]
         self._db.write_many("DELETE FROM blobs WHERE digest = ?", keys)
-        self._db.write_many("DELETE FROM edges WHERE parent = ?", keys)
+        self._db.write_many(_DROP_EDGES_TO, keys)
+        self._db.write_many(_DROP_EDGES, [(digest, *_MANIFESTS) for (digest,) in keys])
         self._db.write_many("DELETE FROM images WHERE manifest = ?", keys)
 
     def add_edges(self, parent: str, children: Iterable[str]) -> None:
-        """What a manifest names.  Its own row comes first: edges are noted under its sha256 too."""
+        """What a manifest names, or what names it as its subject.  Rows come first: edges are noted under its sha256 too."""
         names = {parent}
-        names.update(row[0] for row in self._db.read("SELECT sha256 FROM blobs WHERE digest = ?", (parent,)))
+        for row in self._db.read("SELECT digest, sha256 FROM blobs WHERE digest = ? OR sha256 = ?", (parent, parent)):
+            names.update(row)
         self._db.write_many("INSERT INTO edges (parent, child) VALUES (?, ?) ON CONFLICT (parent, child) DO NOTHING",
                             [(name, child) for child in children for name in sorted(names)])
 

@@ -62,12 +62,15 @@ def _usage(store: BlobStore, reading: Reading) -> Usage:
     catalog = store.catalog
     owners: dict[str, set[str]] = defaultdict(set)
     logical = 0
-    reachable = catalog.reachable_from(ref.digest for ref in catalog.refs())
+    roots = {ref.digest for ref in catalog.refs()}
+    reachable = catalog.reachable_from(roots)
     for image in catalog.images():
         if image.manifest not in reachable:
             continue
-        named = oci.parse_manifest(store.document(image.manifest)).layers  # an edge does not tell that one comes twice
-        layers = _blob_rows(store, (layer.digest for layer in named))
+        parsed = oci.parse_manifest(store.document(image.manifest))  # an edge does not tell that a layer comes twice
+        if parsed.subject is not None and image.manifest not in roots:
+            continue  # a statement about another image, not one to run
+        layers = _blob_rows(store, (layer.digest for layer in parsed.layers))
         logical += sum(row.size for row in layers)
         for row in layers:
             owners[row.digest].add(image.manifest)
