@@ -285,10 +285,11 @@ def _verified(reader: Reader, descriptor: Descriptor | None) -> Reader:
 
 
 class Reading:
-    """A reader's session, and a `Source`: it holds a lease, so that packs which it may read stay."""
+    """A reader's session, and a `Source` for several threads: it holds a lease, so that packs which it may read stay."""
 
     def __init__(self, store: BlobStore, stages: StageSink | None = None) -> None:
         self.store, self._stages = store, stages
+        self._lock = threading.Lock()
         self._known: set[int] = set()
         self.lease = Lease.acquire(store.catalog, store.state_dir, "read")
 
@@ -318,7 +319,8 @@ class Reading:
         """A blob or manifest; size and digest are verified as its bytes leave."""
         if (row := self.store.catalog.blob(descriptor.digest)) is None:
             raise NotFound("no such blob", descriptor.digest)
-        self._catch_up(row.pack)
+        with self._lock:
+            self._catch_up(row.pack)
         return self.store.reader_of_row(row, self.index, descriptor, self._stages)
 
     def _catch_up(self, number: int) -> None:
