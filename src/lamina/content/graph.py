@@ -93,10 +93,10 @@ class Graph:
         for one in descriptors:
             self._admit(one)
 
-    def leaves(self) -> list[tuple[Descriptor, Path]]:
-        """The root, or of an index the manifests in it but attestations, in order, each with the indexes above it."""
+    def leaves(self, *, attestations: bool = False) -> list[tuple[Descriptor, Path]]:
+        """The root, or of an index the manifests in it, in order, each with the indexes above it."""
         if is_index(self.root.media_type):
-            return list(self._leaves(self.root, (), set()))
+            return [found for found in self._leaves(self.root, (), set()) if attestations or not is_attestation(found[0])]
         return [(self.root, ())]
 
     def choose(self, wanted: Platform) -> tuple[Descriptor, Path]:
@@ -126,7 +126,7 @@ class Graph:
             if key_of(child) in seen:
                 continue
             seen.add(key_of(child))
-            if is_manifest(child.media_type) and not is_attestation(child):
+            if is_manifest(child.media_type):
                 yield child, path
             elif is_index(child.media_type) and self.has(child):
                 yield from self._leaves(child, path, seen)
