@@ -5,7 +5,8 @@ A subject names nothing of this, so that only who holds the referrers can say wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 
 from lamina.content import ReferrerSource, Source
 from lamina.content.verify import read_blob
@@ -70,6 +71,18 @@ def _read(source: Source, one: Descriptor) -> tuple[str, Descriptor] | None:
 def referrers_of(source: Source, descriptor: Descriptor) -> Iterable[Descriptor]:
     """What refers to `descriptor`; nothing where the source cannot say."""
     return source.referrers(descriptor) if isinstance(source, ReferrerSource) else ()
+
+
+def hanging(source: Source, references: Collection[tuple[str, Descriptor]]) -> set[str]:
+    """Digests of the nameless roots that are referrers: where their subject is, they belong to that, and are no images."""
+    named = {root.digest for name, root in references if name}
+    found = set()
+    for _, root in references:
+        if root.digest not in named and is_document(root.media_type):
+            with suppress(NotFound, InvalidContent, LimitExceeded):  # said by who copies it
+                if subject_of(root.media_type, read_blob(source, root), root.digest) is not None:
+                    found.add(str(root.digest))
+    return found
 
 
 def _parse(media_type: str, data: bytes, where: object) -> Manifest | Index | None:
