@@ -44,7 +44,7 @@ def words(*line: str) -> list[str]:
     (("im",), ["import", "images", "image"]),
     (("zz",), []),
     (("image", "l"), ["load", "ls"]),
-    (("image", ""), ["ls", "rm", "load", "save", "import", "inspect", "history", "tag", "prune"]),
+    (("image", ""), ["ls", "rm", "pull", "load", "save", "import", "inspect", "history", "tag", "prune"]),
     (("system", "d"), ["df"]),
     (("rmi", "ng"), ["nginx:1", "nginx:latest"]),
     (("rmi", "-f", "nginx:1", "n"), ["nginx:latest", "node:18"]),

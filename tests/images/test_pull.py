@@ -51,7 +51,7 @@ def test_a_tag_comes_whole_and_is_told_of(store: ImageStore, network: FakeNetwor
     image = network["app"].image("latest")
     events: list[Pulling | PullResult] = []
     result = pull(store.blobs, network, ["app"], listener=events.append)[0]
-    assert events == [Pulling("latest", "library/app"), result]
+    assert events == [Pulling("latest", "library/app", True), result]
     assert (result.name, result.reference, result.digest, result.newer) == (
         "docker.io/library/app:latest", "app:latest", image.digest, True)
     row = store.images()[0]

@@ -25,10 +25,11 @@ def open_store(path: Path | None) -> ImageStore:
 
 
 class Settings:
-    """What the options before the command say; `opener` is another for tests."""
+    """What the options before the command say; `opener` and `network` (None: the user's own) are others for tests."""
 
-    def __init__(self, opener: Callable[[Path | None], Any] = open_store) -> None:
+    def __init__(self, opener: Callable[[Path | None], Any] = open_store, network: Any = None) -> None:
         self.path: Path | None = None
+        self.network = network
         self._opener = opener
 
     @contextmanager
@@ -39,6 +40,11 @@ class Settings:
             yield store
         finally:
             store.close()
+
+
+def network() -> Any:
+    """What to reach registries by; None for the user's own."""
+    return click.get_current_context().ensure_object(Settings).network
 
 
 def with_store(command: Callable[Concatenate[ImageStore, P], R]) -> Callable[P, R]:

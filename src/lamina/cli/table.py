@@ -12,6 +12,7 @@ Entry = tuple[str, str, str, str]
 
 _LOAD = ("load", "Load images from archives or standard input", FILES, "-i --input --platform --compression")
 _SAVE = ("save", "Save images to an archive or standard output", IMAGES, "-o --output --format --platform")
+_PULL = ("pull", "Pull images from registries", IMAGES, "--platform --compression")
 _IMPORT = ("import_", "Make an image from a root file system tar", FILES, "-c --change -m --message --platform")
 _LIST = ("images", "List images", IMAGE, "-f --filter --format")
 _INSPECT = ("inspect", "Show all that is known of images", IMAGES, "-f --format")
@@ -21,6 +22,10 @@ _REMOVE = ("rmi", "Remove images", IMAGES, "")
 _PRUNE = ("prune", "Remove images without a name", NOTHING, "--filter")
 
 COMMANDS: dict[str, Entry] = {
+    "pull": _PULL,
+    "copy": ("copy", "Copy an image between registries, layouts, archives and the store", IMAGES, "--platform --compression"),
+    "tags": ("tags", "List the tags of a repository in a registry", NOTHING, "--format"),
+    "manifest": ("", "Look at manifests in registries", NOTHING, ""),
     "load": _LOAD,
     "save": _SAVE,
     "import": _IMPORT,
@@ -44,9 +49,11 @@ COMMANDS: dict[str, Entry] = {
 
 GROUPS: dict[str, dict[str, Entry]] = {
     "image": {
-        "ls": _LIST, "list": _LIST, "rm": _REMOVE, "remove": _REMOVE, "load": _LOAD, "save": _SAVE, "import": _IMPORT,
+        "ls": _LIST, "list": _LIST, "rm": _REMOVE, "remove": _REMOVE, "pull": _PULL, "load": _LOAD, "save": _SAVE,
+        "import": _IMPORT,
         "inspect": _INSPECT, "history": _HISTORY, "tag": _TAG, "prune": _PRUNE,
     },
+    "manifest": {"inspect": ("manifest", "Show a manifest as its registry has it", IMAGE, "")},
     "system": {"df": ("df", "Show what images, layers and chunks take", NOTHING, "--format")},
 }
 

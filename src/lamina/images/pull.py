@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Pulling:
-    """One begins: its tag or digest, and the repository's path in its registry."""
+    """One begins: its tag (`by_default` where the word has none) or digest, and the repository's path in its registry."""
 
     word: str
     repository: str
+    by_default: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +99,22 @@ def _deaf(_: Pulling | PullResult) -> None:
 
 
 def _parsed(word: str, all_tags: bool) -> Reference:
-    """Of a tag with a digest the digest counts, and the tag is not set, as in docker."""
-    reference = Reference.parse(word, default_tag="" if all_tags else DEFAULT_TAG)
+    """As it is written; of a tag with a digest the digest counts, and the tag is not set, as in docker."""
+    reference = Reference.parse(word, default_tag="")
     if all_tags and (reference.tag or reference.digest):
         raise UsageError("tag can't be used with --all-tags/-a", word)
     return replace(reference, tag="") if reference.digest is not None else reference
+
+
+def _with_default(reference: Reference) -> Reference:
+    return reference if reference.tag or reference.digest else reference.with_tag(DEFAULT_TAG)
 
 
 def _pull_repository(store: BlobStore, network: Network, reference: Reference, all_tags: bool, options: Options,
                      listener: Listener) -> Iterator[PullResult]:
     try:
         remote = network.target(reference)
-        references = [reference.with_tag(tag) for tag in remote.tags()] if all_tags else [reference]
+        references = [reference.with_tag(tag) for tag in remote.tags()] if all_tags else [_with_default(reference)]
         if not references:
             raise NotFound("the repository has no tags", reference.familiar_name)
     except (UsageError, StoreError):
@@ -118,7 +123,7 @@ def _pull_repository(store: BlobStore, network: Network, reference: Reference, a
         yield PullResult(str(reference), reference.familiar(), error=error)
         return
     for one in references:
-        listener(Pulling(asked(one), one.path))
+        listener(Pulling(asked(one), one.path, not all_tags and one != reference))
         try:
             yield pull_one(store, remote, one, options)
         except (UsageError, StoreError):

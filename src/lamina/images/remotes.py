@@ -81,7 +81,7 @@ def inspect_manifest(word: str, *, verbose: bool = False, network: Network | Non
         found = []
         for one in parse_index(data, descriptor.media_type, descriptor.digest).manifests:
             _, document = remote.manifest(one.digest)
-            found.append(Inspected(f"{reference.name}@{one.digest}", one, document))
+            found.append(Inspected(str(reference.with_digest(one.digest)), one, document))
         return found
 
 

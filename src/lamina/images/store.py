@@ -22,7 +22,10 @@ from lamina.reference import Reference
 if TYPE_CHECKING:
     from lamina.archive.opening import Readable
     from lamina.content.progress import Progress
+    from lamina.images.copy import Copied
     from lamina.images.load import Batch, LoadResult
+    from lamina.images.pull import Listener, PullResult
+    from lamina.images.remotes import Network
     from lamina.images.save import SaveResult
     from lamina.images.tree import TreeNode
     from lamina.images.usage import DiskUsage, VerifyResult
@@ -86,6 +89,27 @@ class ImageStore:
         from lamina.images.save import save
 
         return save(self.blobs, names, _path(output), format=format, platform=platform, progress=progress)
+
+    def pull(self, words: Sequence[str], *, all_tags: bool = False, platform: str | None = None, compression: str = "zstd:1",
+             referrers: bool = False, progress: Progress | None = None, listener: Listener | None = None,
+             network: Network | None = None) -> list[PullResult]:
+        """Bring images of registries; see `lamina.images.pull`."""
+        from lamina.images.pull import pull
+        from lamina.images.remotes import connected
+
+        with connected(network) as net:
+            return pull(self.blobs, net, words, all_tags=all_tags, platform=platform, compression=compression,
+                        referrers=referrers, progress=progress, listener=listener)
+
+    def copy(self, source: str, destination: str, *, platform: str | None = None, referrers: bool = False,
+             compression: str = "zstd:1", progress: Progress | None = None, network: Network | None = None) -> Copied:
+        """Copy an image between registries, layouts, archives and this store; see `lamina.images.copy`."""
+        from lamina.images.copy import copy
+        from lamina.images.remotes import connected
+
+        with connected(network) as net:
+            return copy(self.blobs, net, source, destination, platform=platform, referrers=referrers,
+                        compression=compression, progress=progress)
 
     def import_image(self, source: str | Path | Readable, reference: str = "", *, changes: Sequence[str] = (),
                      message: str = "", platform: str | None = None, compression: str = "zstd:1",
