@@ -98,7 +98,7 @@ def digests(*datas: bytes) -> list[str]:
 def test_each_byte_goes_over_once(source: Remote) -> None:
     image, target, seen = put_image(source, *LAYERS), MemoryTarget(), Seen()
     source.fetched.clear()
-    result = transfer(source, target, image, observer=Reporter(seen, "pushed"), tag="name", lanes=1)
+    result = transfer(source, target, image, observer=Reporter(seen, "uploading", "pushed"), tag="name", lanes=1)
     assert target.resolve("name").digest == image.digest
     assert (result.pushed, result.skipped) == (5, 0)
     # The manifest tells of the layers, which go by size; then the config.

@@ -12,7 +12,7 @@ Entry = tuple[str, str, str, str]
 
 _LOAD = ("load", "Load images from archives or standard input", FILES, "-i --input --platform --compression")
 _SAVE = ("save", "Save images to an archive or standard output", IMAGES, "-o --output --format --platform")
-_PULL = ("pull", "Pull images from registries", IMAGES, "--platform --compression")
+_PULL = ("pull", "Pull images from registries", IMAGES, "--platform --compression --format")
 _IMPORT = ("import_", "Make an image from a root file system tar", FILES, "-c --change -m --message --platform")
 _LIST = ("images", "List images", IMAGE, "-f --filter --format")
 _INSPECT = ("inspect", "Show all that is known of images", IMAGES, "-f --format")
@@ -23,7 +23,8 @@ _PRUNE = ("prune", "Remove images without a name", NOTHING, "--filter")
 
 COMMANDS: dict[str, Entry] = {
     "pull": _PULL,
-    "copy": ("copy", "Copy an image between registries, layouts, archives and the store", IMAGES, "--platform --compression"),
+    "copy": ("copy", "Copy an image between registries, layouts, archives and the store", IMAGES,
+             "--platform --compression --format"),
     "tags": ("tags", "List the tags of a repository in a registry", NOTHING, "--format"),
     "manifest": ("", "Look at manifests in registries", NOTHING, ""),
     "load": _LOAD,

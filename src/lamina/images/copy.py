@@ -97,7 +97,7 @@ def _to_registry(work: _Copy, found: Opened, session: Session | None) -> CopyRes
     _check_digest(reference, found)
     remote = work.network.target(reference)
     _mount(remote, reference, found.name if _is_remote(found) else None)
-    reporter = Reporter(work.progress, "pushed")
+    reporter = Reporter(work.progress, "uploading", "pushed")
     return transfer(found.source, remote, found.root, referrers=work.referrers, observer=reporter, tag=reference.tag)
 
 
@@ -115,7 +115,7 @@ def _mount(remote: Remote, reference: Reference, source: Reference | None) -> No
 
 def _to_layout(work: _Copy, found: Opened, session: Session | None) -> CopyResult:
     layout = OciLayout(work.destination.path, create=True)
-    reporter = Reporter(work.progress)
+    reporter = Reporter(work.progress, ended="saved")
     name = in_full(work.destination.name) if work.destination.name else ""
     result = transfer(found.source, layout, found.root, referrers=work.referrers, observer=reporter)
     layout.add(index_entries(found.source, found.root, [name]))
@@ -125,7 +125,7 @@ def _to_layout(work: _Copy, found: Opened, session: Session | None) -> CopyResul
 def _to_archive(work: _Copy, found: Opened, session: Session | None) -> CopyResult:
     name = work.destination.name or (str(found.name) if found.name and found.name.tag else "")
     roots = [(found.root, [name] if name else [])]
-    reporter = Reporter(work.progress, "saved")
+    reporter = Reporter(work.progress, ended="saved")
     source = Watched(found.source, reporter.advanced)
     with atomic_output(work.destination.path) as out:
         if work.destination.kind == OCI_ARCHIVE:
@@ -139,7 +139,7 @@ def _to_store(work: _Copy, found: Opened, session: Session | None) -> CopyResult
     _check_digest(reference, found)
     if reference.digest is not None and reference.tag:
         reference = replace(reference, digest=None)
-    result = transfer(found.source, session, found.root, referrers=work.referrers)
+    result = transfer(found.source, session, found.root, referrers=work.referrers, observer=Reporter(work.progress))
     if found.made:
         for manifest in result.manifests:
             session.mark_made(manifest)

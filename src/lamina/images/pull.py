@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from lamina.content.progress import Silent
 from lamina.content.referrers import is_document
 from lamina.errors import DigestMismatch, LaminaError, NotFound, StoreError, UsageError
 from lamina.images.platforms import choose, needed, parse_wanted
 from lamina.images.records import ref_of, root_image_id
 from lamina.images.remotes import Network, Remote, asked
 from lamina.images.tagging import Tagger
-from lamina.images.transfer import LANES, transfer
+from lamina.images.transfer import LANES, Reporter, transfer
 from lamina.images.watched import Watched
 from lamina.oci import Descriptor, Platform
 from lamina.reference import DEFAULT_TAG, Reference
@@ -178,7 +179,8 @@ class _Pull:
         before = ref_of(self.store, str(self.name))
         with self.store.session(compression=self.options.compression, progress=self.options.progress,
                                 tuning=Tuning(lanes=LANES)) as session:
-            copy = transfer(self.source, session, self.root, platform=self.platform, referrers=self.options.referrers)
+            copy = transfer(self.source, session, self.root, platform=self.platform, referrers=self.options.referrers,
+                            observer=Reporter(self.options.progress or Silent(), "downloading"))
             newer = bool(copy.pushed) or before is None or before.digest != self.root.digest
             if newer:
                 tagger = Tagger(self.store, session)

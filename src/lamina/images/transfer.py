@@ -22,15 +22,27 @@ LANES = 3
 
 
 class Reporter:
-    """An `Observer` that tells a progress display of all blobs but configs; `ended` is what is said of one that went over."""
+    """An `Observer` that tells a progress display of all blobs but configs.
 
-    def __init__(self, progress: Progress, ended: str = "copied") -> None:
-        self._progress, self._ended = progress, ended
+    `doing` and `ended`: what is said of one that is on its way, and of one that went over.
+    """
+
+    def __init__(self, progress: Progress, doing: str = "copying", ended: str = "done") -> None:
+        self._progress, self._doing, self._ended = progress, doing, ended
         self._over: set[str] = set()
+
+    def waiting(self, descriptor: Descriptor) -> None:
+        """It will go over, when it is its turn."""
+        self._progress.state(descriptor.digest, "waiting")
+
+    def turn(self, descriptor: Descriptor) -> None:
+        """It is its turn."""
+        self._progress.state(descriptor.digest, self._doing)
 
     def started(self, descriptor: Descriptor) -> None:
         if _is_large(descriptor):
             self._progress.start(descriptor.digest, descriptor.media_type, descriptor.size)
+            self.turn(descriptor)
 
     def advanced(self, digest: Digest, count: int) -> None:
         """So many bytes more."""
@@ -62,14 +74,16 @@ def transfer(
 ) -> CopyResult:
     """`copy_graph`, its layers first, the largest first, `lanes` at once (0: `LANES`); parameters and errors are its own.
 
-    A store's session runs as many lanes as it was told, and tells its own progress.  The first failure of a registry ends the
-    other lanes, and is raised; what a lane meets else is met again by the walk, which raises it.
+    A store's session runs as many lanes as it was told, and tells of starts, bytes and ends by itself.  The first failure of
+    a registry ends the other lanes, and is raised; what a lane meets else is met again by the walk, which raises it.
     """
-    watched = source if isinstance(source, Watched) else Watched(source, observer.advanced if observer else None)
-    layers = _distinct(layers_of(watched, target, root, platform))
     if isinstance(target, Session):
-        target.bring(list(_jobs(watched, target, layers)))
-        return copy_graph(watched, target, root, platform=platform, observer=observer, tag=tag, referrers=referrers)
+        watched = source if isinstance(source, Watched) else Watched(source)
+        layers = _distinct(layers_of(watched, target, root, platform))
+        target.bring(list(_jobs(watched, target, layers, observer)))
+        return copy_graph(watched, target, root, platform=platform, tag=tag, referrers=referrers)
+    watched = Watched(source, observer.advanced if observer else None)
+    layers = _distinct(layers_of(watched, target, root, platform))
     lane = _Lane(watched, target, observer)
     run_lanes(layers, lane.bring, lane.stop, lanes or LANES)
     watched.check()
@@ -90,10 +104,19 @@ def _distinct(layers: Iterable[Descriptor]) -> list[Descriptor]:
     return sorted(distinct.values(), key=lambda layer: -layer.size)
 
 
-def _jobs(source: Watched, session: Session, layers: Iterable[Descriptor]) -> Iterator[Job]:
+def _jobs(source: Watched, session: Session, layers: Iterable[Descriptor], observer: Reporter | None) -> Iterator[Job]:
     for layer in layers:
         if session.known(layer.digest) is None:
-            yield Job(layer, partial(source.fetch, layer))
+            if observer is not None:
+                observer.waiting(layer)
+            yield Job(layer, partial(_open, source, layer, observer))
+
+
+def _open(source: Watched, layer: Descriptor, observer: Reporter | None) -> Reader:
+    reader = source.fetch(layer)
+    if observer is not None:
+        observer.turn(layer)
+    return reader
 
 
 class _Lane:

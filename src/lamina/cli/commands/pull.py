@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lamina.cli.progress import Relay, display
-from lamina.cli.say import error, plain, warning
+from lamina.cli.progress import PULL, Relay
+from lamina.cli.say import plain, warning
 from lamina.cli.settings import network, with_store
+from lamina.cli.transfer_options import Output, transfer_options
 from lamina.content.progress import Silent
 from lamina.reference import Reference
 
@@ -18,13 +19,15 @@ if TYPE_CHECKING:
     from lamina.images import ImageStore
     from lamina.images.pull import Pulling, PullResult
 
+NEWER, CURRENT = "pulled", "up to date"
+
 
 class Teller:
     """Says in docker's words what is pulled; a display stands between a beginning and its end."""
 
-    def __init__(self, *, quiet: bool, all_tags: bool) -> None:
+    def __init__(self, output: Output, *, all_tags: bool) -> None:
         self.relay = Relay()
-        self._quiet, self._all_tags = quiet, all_tags
+        self._output, self._all_tags = output, all_tags
         self._shown = ExitStack()
 
     def __call__(self, event: Pulling | PullResult) -> None:
@@ -42,30 +45,25 @@ class Teller:
         self._shown.close()
 
     def _begin(self, event: Pulling) -> None:
-        if event.by_default and not self._quiet:
-            click.echo(f"Using default tag: {event.word}")
-        if not self._quiet:
-            click.echo(plain(f"{event.word}: Pulling from {event.repository}"))
-        self.relay.shown = self._shown.enter_context(display(quiet=self._quiet))
+        if event.by_default:
+            self._say(f"Using default tag: {event.word}")
+        self._say(f"{event.word}: Pulling from {event.repository}")
+        self.relay.shown = self._shown.enter_context(self._output.display(PULL))
 
     def _end(self, result: PullResult) -> None:
         for text in result.warnings:
             warning(text)
         if result.error is not None:
-            error(result.error)
+            self._output.failed(result.error, result.name)
             return
-        if not self._quiet:
-            click.echo(f"Digest: {result.digest}")
-            for digest in result.referrers:
-                click.echo(f"Referrer: {digest}")
+        self._say(f"Digest: {result.digest}")
+        for digest in result.referrers:
+            self._say(f"Referrer: {digest}")
         if not self._all_tags:
-            self.status(result.reference, result.name, newer=result.newer)
-
-    def status(self, reference: str, name: str, *, newer: bool) -> None:
-        """The last lines."""
-        if not self._quiet:
-            click.echo(plain(f"Status: {'Downloaded newer image' if newer else 'Image is up to date'} for {reference}"))
-        click.echo(plain(name))
+            self._status(result.reference, newer=result.newer)
+        line = "" if self._all_tags else result.name
+        self._output.result(result.name, NEWER if result.newer else CURRENT, line, digest=result.digest,
+                            image_id=result.image_id, referrers=list(result.referrers))
 
     def repositories(self, results: Sequence[PullResult]) -> None:
         """The last lines of each repository of which all tags were pulled."""
@@ -75,21 +73,30 @@ class Teller:
                 repository = Reference.parse(result.name.rpartition(":")[0], default_tag="")
                 found[repository] = found.get(repository, False) or result.newer
         for repository, newer in found.items():
-            self.status(repository.familiar(), str(repository), newer=newer)
+            self._status(repository.familiar(), newer=newer)
+            if not self._output.events:
+                click.echo(plain(str(repository)))
+
+    def _status(self, reference: str, *, newer: bool) -> None:
+        self._say(f"Status: {'Downloaded newer image' if newer else 'Image is up to date'} for {reference}")
+
+    def _say(self, text: str) -> None:
+        if not self._output.quiet and not self._output.events:
+            click.echo(plain(text))
 
 
 @click.command("pull")
 @click.argument("names", nargs=-1, required=True, metavar="NAME[:TAG|@DIGEST]...")
 @click.option("-a", "--all-tags", is_flag=True, help="All tags of each repository.")
-@click.option("-q", "--quiet", is_flag=True, help="Only the names.")
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]|all", help="Of an index the image for this platform, or all.")
 @click.option("-r", "--referrers", is_flag=True, help="What refers to the image, too: signatures, attestations.")
 @click.option("--compression", default="zstd:1", show_default=True, metavar="none|zstd[:N]", help="How new frames are stored.")
+@transfer_options
 @with_store
-def command(store: ImageStore, names: tuple[str, ...], all_tags: bool, quiet: bool, platform: str | None, referrers: bool,
-            compression: str) -> None:
+def command(store: ImageStore, names: tuple[str, ...], all_tags: bool, platform: str | None, referrers: bool,
+            compression: str, output: Output) -> None:
     """Pull images from registries; what is here already is not sent again."""
-    teller = Teller(quiet=quiet, all_tags=all_tags)
+    teller = Teller(output, all_tags=all_tags)
     try:
         results = store.pull(names, all_tags=all_tags, platform=platform, compression=compression, referrers=referrers,
                              progress=teller.relay, listener=teller, network=network())
