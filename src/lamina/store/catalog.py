@@ -12,6 +12,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,9 +20,11 @@ from typing import Self
 from lamina.errors import StorageError, StoreDamaged, StoreTooNew
 from lamina.store import graph
 from lamina.store.database import Database, Row, catalog_errors, open_lock, take_lock
+from lamina.store.remembered import Remembered
 from lamina.store.schema import (
     BLOB,
     IMAGE,
+    LATER,
     LEVEL,
     META,
     PACK,
@@ -68,6 +71,11 @@ class Catalog:
     @classmethod
     def open(cls, path: Path, timeout: float = TIMEOUT) -> Self:
         """Open a catalog that is there; StoreDamaged if it is missing or none, StoreTooNew."""
+        return cls._open(path, timeout)._complete()
+
+    @classmethod
+    def _open(cls, path: Path, timeout: float) -> Self:
+        """As it is; it may be one of before."""
         catalog = cls(Database(path, timeout))
         try:
             catalog._check_version()
@@ -84,23 +92,25 @@ class Catalog:
         If another process has rebuilt it in the meantime, its catalog is opened.
         """
         with _rebuilding(path, timeout):
-            whole = cls._open_whole(path, timeout)
-            if whole is not None:
-                return whole
-            fresh = path.with_name(path.name + ".new")
-            _remove(fresh)
-            _make(fresh, timeout)
-            with cls.open(fresh, timeout) as catalog:
-                fill(catalog)
-                catalog._db.settle()
-            _remove(fresh.with_name(fresh.name + ".lock"))
-            _replace(fresh, path)
-            return cls.open(path, timeout)
+            catalog = cls._open_whole(path, timeout) or cls._rebuild(path, fill, timeout)
+        return catalog._complete()  # a transaction, which the lock keeps away
+
+    @classmethod
+    def _rebuild(cls, path: Path, fill: Callable[[Self], None], timeout: float) -> Self:
+        fresh = path.with_name(path.name + ".new")
+        _remove(fresh)
+        _make(fresh, timeout)
+        with cls._open(fresh, timeout) as catalog:
+            fill(catalog)
+            catalog._db.settle()
+        _remove(fresh.with_name(fresh.name + ".lock"))
+        _replace(fresh, path)
+        return cls._open(path, timeout)
 
     @classmethod
     def _open_whole(cls, path: Path, timeout: float) -> Self | None:
         try:
-            catalog = cls.open(path, timeout)
+            catalog = cls._open(path, timeout)
         except StoreDamaged:
             return None
         try:
@@ -116,6 +126,23 @@ class Catalog:
         if version > VERSION:
             raise StoreTooNew(f"the catalog has format version {version}, newer than this Lamina knows ({VERSION})",
                               self._db.path, "use a newer Lamina")
+
+    def _complete(self) -> Self:
+        """Add the tables that came later to a catalog of before."""
+        try:
+            if LATER - self._db.tables():
+                with self._db.transaction():
+                    for table in TABLES:
+                        self._db.write(table)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    @cached_property
+    def remembered(self) -> Remembered:
+        """What pushes and pulls remember."""
+        return Remembered(self._db)
 
     def close(self) -> None:
         """Let go of the file; again is harmless."""

@@ -138,6 +138,10 @@ class Database:
         with catalog_errors(self.path):
             return self._connection().executemany(sql, rows).rowcount
 
+    def tables(self) -> set[str]:
+        """The names of its tables."""
+        return {name for (name,) in self.read("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
     def settle(self) -> None:
         """Bring the log into the file itself, so that the file alone is the whole catalog."""
         self.read("PRAGMA wal_checkpoint(TRUNCATE)")

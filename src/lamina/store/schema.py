@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from lamina.mediatypes import is_index, is_manifest
+from lamina.store import remembered
 
 VERSION = 1
 
@@ -45,7 +46,11 @@ TABLES = (
         id TEXT PRIMARY KEY, kind TEXT NOT NULL, start BIGINT NOT NULL)""",
     """CREATE TABLE IF NOT EXISTS holds (
         lease TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (lease, digest))""",
+    *remembered.TABLES.values(),
+    *remembered.INDEXES,
 )
+# Tables that a catalog of before has not: it gets them when it is opened.
+LATER = frozenset(remembered.TABLES)
 
 
 def rank(kind: str, media_type: str) -> int:

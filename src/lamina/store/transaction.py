@@ -7,7 +7,7 @@ from functools import cached_property
 
 from lamina.errors import LeaseLost
 from lamina.mediatypes import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
-from lamina.store import graph
+from lamina.store import graph, remembered
 from lamina.store.database import Database
 from lamina.store.schema import BLOB, CONDEMNED, IMAGE, LEVEL, LIVE, PACK, REF, BlobRow, ImageRow, LeaseRow, RefRow, rank
 
@@ -153,12 +153,13 @@ class Transaction:
                             [(pack, record, digest) for digest, pack, record in places])
 
     def remove_blobs(self, digests: Iterable[str]) -> None:
-        """Forget blobs, what they name, and the images that they are."""
+        """Forget blobs, what they name, the images that they are, and what was made of them for registries."""
         keys = [(digest,) for digest in digests]
         self._db.write_many("DELETE FROM blobs WHERE digest = ?", keys)
         self._db.write_many(_DROP_EDGES_TO, keys)
         self._db.write_many(_DROP_EDGES, [(digest, *_MANIFESTS) for (digest,) in keys])
         self._db.write_many("DELETE FROM images WHERE manifest = ?", keys)
+        remembered.forget(self._db, keys)
 
     def add_edges(self, parent: str, children: Iterable[str]) -> None:
         """What a manifest names, or what names it as its subject.  Rows come first: edges are noted under its sha256 too."""
