@@ -61,8 +61,8 @@ def _artifact(view: View, entry: Entry) -> dict[str, Any]:
 
 
 def _names(view: View, entry: Entry) -> dict[str, list[str]]:
-    digests = sorted({f"{root.reference.familiar_name}@{root.digest}" for root in entry.names if root.reference
-                      and root.digest not in view.made})
+    digests = sorted({f"{root.reference.familiar_name}@{digest}" for root in entry.names
+                      if root.reference and (digest := view.digest_of(root))})
     return {"RepoTags": entry.tags, "RepoDigests": digests}
 
 

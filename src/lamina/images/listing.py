@@ -10,7 +10,7 @@ from functools import cached_property
 from lamina.images import times
 from lamina.images.filters import LISTING, Filters, parse_filters
 from lamina.images.names import find
-from lamina.images.view import Entry, Image, View
+from lamina.images.view import Entry, Image, Root, View
 
 NONE = "<none>"
 
@@ -32,14 +32,14 @@ class ImageSummary:
     platform: str
     whole: bool
     names: tuple[str, ...]
-    _target: str
+    _root: Root | None
     _view: View = field(repr=False, compare=False)
 
     # A plain listing of 1,000 names asks for none of these, and each would take as long as all the rest.
     @property
     def digest(self) -> str:
-        """That of the manifest or index that the name leads to; `<none>` for one that Lamina made."""
-        return NONE if not self._target or self._target in self._view.made else self._target
+        """That of the manifest or index that the name leads to; of one that Lamina made what was pushed for it, or `<none>`."""
+        return (self._view.digest_of(self._root) if self._root else "") or NONE
 
     @cached_property
     def labels(self) -> dict[str, str]:
@@ -74,7 +74,7 @@ def summarize(view: View, image: Image) -> ImageSummary:
     """The row of an image by its first name."""
     entry = view.entries.get(image.id) or Entry(image)
     first = next(_named_rows(view, entry, Filters()), None)
-    return first or _row(view, entry, NONE, NONE, "")
+    return first or _row(view, entry, NONE, NONE, None)
 
 
 def _rows(view: View, entry: Entry, wanted: Filters, every: bool) -> Iterator[ImageSummary]:
@@ -86,7 +86,7 @@ def _rows(view: View, entry: Entry, wanted: Filters, every: bool) -> Iterator[Im
     hidden = ((intermediate and (wanted.dangling is True or not every))
               or wanted.dangling is False or wanted.references)
     if not hidden:
-        yield _row(view, entry, NONE, NONE, "")
+        yield _row(view, entry, NONE, NONE, None)
 
 
 def _named_rows(view: View, entry: Entry, wanted: Filters) -> Iterator[ImageSummary]:
@@ -96,18 +96,18 @@ def _named_rows(view: View, entry: Entry, wanted: Filters) -> Iterator[ImageSumm
         if not wanted.meets_reference(reference):
             continue
         if reference.tag:
-            yield _row(view, entry, reference.familiar_name, reference.tag, root.digest)
+            yield _row(view, entry, reference.familiar_name, reference.tag, root)
         elif reference.name not in tagged:
             # A name with a digest only stands in a row of its own where its repository has no tag here.
-            yield _row(view, entry, reference.familiar_name, NONE, root.digest)
+            yield _row(view, entry, reference.familiar_name, NONE, root)
 
 
-def _row(view: View, entry: Entry, repository: str, tag: str, target: str) -> ImageSummary:
+def _row(view: View, entry: Entry, repository: str, tag: str, root: Root | None) -> ImageSummary:
     image = entry.image
     return ImageSummary(
         repository=repository, tag=tag, image_id=image.id,
         created=times.parse(image.created), size=image.size,
         platform=str(image.platform), whole=image.whole,
         names=tuple(root.reference.familiar() for root in entry.names if root.reference),
-        _target=target, _view=view,
+        _root=root, _view=view,
     )

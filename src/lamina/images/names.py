@@ -88,7 +88,7 @@ def _by_id(view: View, word: str) -> Image | Root | None:
 def _digests(view: View, root: Root) -> set[str | None]:
     """All digests that a repository's name may be asked for with."""
     named = root.reference.digest if root.reference else None
-    return {root.digest, named, *(image.manifest for image in view.reached(root.digest))}
+    return {root.digest, named, view.digest_of(root), *(image.manifest for image in view.reached(root.digest))}
 
 
 def _of_platform(view: View, root: Root, wanted: Platform | None, word: str) -> Image:

@@ -22,7 +22,7 @@ def read_view(store: BlobStore) -> View:
     """Everything, at this moment."""
     images = {row.manifest: _image(row) for row in store.catalog.images()}
     return View((_root(row) for row in store.catalog.refs()), images,
-                lambda digest: _members(store, digest), store.document, lambda: _made(store))
+                lambda digest: _members(store, digest), store.document, lambda: _made(store), store.catalog.remembered.digests)
 
 
 def ref_of(store: BlobStore, name: str) -> Root | None:

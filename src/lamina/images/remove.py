@@ -106,12 +106,13 @@ class Removal:
 
     def _say_digest(self, entry: Entry, root: Root) -> None:
         """Docker keeps a reference by digest beside the tags of a repository, and names it when the last tag goes."""
-        if root.reference is None or root.digest in self.view.made:
+        digest = self.view.digest_of(root)
+        if root.reference is None or not digest:
             return
         name = root.reference.name
         if not any(other.reference and other.reference.name == name and other.digest == root.digest
                    for other in entry.names):
-            self.events.append((UNTAGGED, f"{root.reference.familiar_name}@{root.digest}"))
+            self.events.append((UNTAGGED, f"{root.reference.familiar_name}@{digest}"))
 
     def _untag_all(self, entry: Entry) -> None:
         for root in list(entry.names):

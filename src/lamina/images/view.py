@@ -82,7 +82,8 @@ class View:
     """Images, names, parents.
 
     `images`: by manifest digest.  `members`: the manifests that an index names, in its order.  `document`: the
-    bytes of a config or manifest.  `made`: the manifests that are Lamina's own.
+    bytes of a config or manifest.  `made`: the manifests that are Lamina's own.  `pushed`: (repository in full, manifest of
+    these) -> the digest of what was pushed there for it.
     """
 
     def __init__(
@@ -92,10 +93,11 @@ class View:
         members: Callable[[str], Sequence[str]],
         document: Callable[[str], bytes],
         made: Callable[[], Collection[str]],
+        pushed: Callable[[], Mapping[tuple[str, str], str]] = dict,
     ) -> None:
         self.roots = {root.name: root for root in sorted(roots, key=lambda root: root.name)}
         self.images = images
-        self._members, self._document, self._made = members, document, made
+        self._members, self._document, self._made, self._pushed = members, document, made, pushed
         self._configs: dict[str, ImageConfig] = {}
         self._reached: dict[str, tuple[Image, ...]] = {}
 
@@ -156,6 +158,17 @@ class View:
     def made(self) -> Collection[str]:
         """The manifests that Lamina made: their digests mean nothing elsewhere, and are not shown."""
         return self._made()
+
+    @cached_property
+    def pushed(self) -> Mapping[tuple[str, str], str]:
+        """What was made of those for repositories: their digests do mean something there."""
+        return self._pushed()
+
+    def digest_of(self, root: Root) -> str:
+        """By which digest others know what a name leads to: its own, or what was pushed for it; '' for neither."""
+        if root.digest not in self.made:
+            return root.digest
+        return self.pushed.get((root.reference.name, root.digest), "") if root.reference else ""
 
     # Stored configs were checked when they came: what asks for one field of 1,000 of them may read them as they are,
     # five times quicker than `config`.
