@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 GZIP_PIECE = 1 << 20
 ZSTD_PIECE = 4 << 20
 MOST_THREADS = 16
-# Beyond a piece for each thread: those that wait to be taken while the taker hashes and sends.
-SPARE_PIECES = 2
+SPARE_PIECES = 2  # plain ones beyond one for each thread: being read, or next
+# Compressed bytes at most that wait for the taker: two of the pieces that a registry is sent (4 MiB each).
+AHEAD = 8 << 20
 MEMORY = 192 << 20  # of what all threads of a crew compress with
 
 # ID, DEFLATE, no flags, time 0, no word of the level, system unknown (RFC 1952, 2.3).
@@ -118,19 +119,27 @@ class Crew:
 class _PiecesReader:
     """Pieces of a reader on their way through a crew, its own where none is given.
 
-    In memory are `crew.threads + SPARE_PIECES` pieces, plain and compressed, at most.  An error of the inner reader is
-    raised where its bytes would have come, and again if read on.
+    A thread reads ahead: while a taker is busy sending, the crew is not to wait for it.  In memory are at most
+    `crew.threads + SPARE_PIECES` plain pieces, and `crew.threads` compressed ones beside `AHEAD` bytes of them.  An error of
+    the inner reader is raised where its bytes would have come, and again if read on.
     """
 
     def __init__(self, reader: Reader, packing: Packing, crew: Crew | None) -> None:
         self._reader, self._piece = reader, packing.piece
         self._crew = crew or packing.crew()
         self._own = crew is None
+        self._rooms = self._crew.threads + SPARE_PIECES
+        self._most_due = self._crew.threads + max(1, AHEAD // self._piece)
         self._count = 0  # plain bytes so far
-        self._flying: deque[tuple[Future[bytes], bytearray]] = deque()
         self._idle: list[bytearray] = []
-        self._ready = memoryview(self._head())
-        self._read_all, self._over = False, False
+        self._change = threading.Condition()  # of what follows
+        self._due: deque[Future[bytes]] = deque()
+        self._busy = 0  # plain pieces in the hands of the crew
+        self._closing, self._ended = False, False
+        self._failure: BaseException | None = None
+        # What the taker alone knows.
+        self._feeder: threading.Thread | None = None
+        self._ready, self._over = memoryview(self._head()), False
         self._error: BaseException | None = None
 
     @property
@@ -146,7 +155,6 @@ class _PiecesReader:
             raise self._error
         try:
             while not self._ready and not self._over:
-                self._feed()
                 self._take()
         except BaseException as error:
             self._error = error
@@ -159,39 +167,74 @@ class _PiecesReader:
     def close(self) -> None:
         """Stop what is on its way, and wait for it; close the inner reader."""
         self._ready, self._over = memoryview(b""), True
-        for flying, _ in self._flying:
-            flying.cancel()
-        while self._flying:
-            flying, _ = self._flying.popleft()
-            if not flying.cancelled():
-                flying.exception()
+        with self._change:
+            self._closing = True
+            self._change.notify_all()
+        if self._feeder is not None:
+            self._feeder.join()
+        wait([flying for flying in self._due if not flying.cancel()])
+        self._due.clear()
         self._idle.clear()
         if self._own:
             self._crew.close()
         self._reader.close()
 
+    # -- the thread that reads
+
     def _feed(self) -> None:
-        """Send pieces off, as many as may be on their way."""
-        while not self._read_all and len(self._flying) < self._crew.threads + SPARE_PIECES:
-            room = self._idle.pop() if self._idle else bytearray(self._piece)
-            plain = memoryview(room)
-            count = 0
-            while count < len(plain) and (step := self._reader.readinto(plain[count:])):
-                count += step
-            # A piece that is not full is the last; where the bytes end with a full one, an empty one follows.
-            self._read_all = count < len(plain)
-            self._count += count
-            self._seen(plain[:count])
-            self._flying.append((self._crew.submit(self._pack, plain[:count], self._read_all), room))
+        """Send pieces off until the end, as many as may be on their way."""
+        try:
+            while self._may_go_on():
+                room = self._idle.pop() if self._idle else bytearray(self._piece)
+                plain = memoryview(room)
+                count = 0
+                while count < len(plain) and (step := self._reader.readinto(plain[count:])):
+                    count += step
+                # A piece that is not full is the last; where the bytes end with a full one, an empty one follows.
+                last = count < len(plain)
+                self._count += count
+                self._seen(plain[:count])
+                flying = self._crew.submit(self._pack, plain[:count], last)
+                with self._change:
+                    self._busy += 1
+                    self._due.append(flying)
+                    self._ended = last
+                    self._change.notify_all()
+                flying.add_done_callback(lambda _, room=room: self._returned(room))  # type: ignore[misc]
+        except BaseException as failure:
+            with self._change:
+                self._failure = failure
+                self._change.notify_all()
+
+    def _may_go_on(self) -> bool:
+        with self._change:
+            self._change.wait_for(lambda: self._closing or self._ended or (
+                self._busy < self._rooms and len(self._due) < self._most_due))
+            return not (self._closing or self._ended)
+
+    def _returned(self, room: bytearray) -> None:
+        with self._change:
+            self._busy -= 1
+            self._idle.append(room)
+            self._change.notify_all()
+
+    # -- the one who takes
 
     def _take(self) -> None:
         """Wait for the piece that is due."""
-        flying, room = self._flying.popleft()
-        try:
-            packed = flying.result()
-        finally:
-            self._idle.append(room)
-        if self._read_all and not self._flying:
+        if self._feeder is None:
+            self._feeder = threading.Thread(target=self._feed, name="lamina-feed", daemon=True)
+            self._feeder.start()
+        with self._change:
+            self._change.wait_for(lambda: self._due or self._failure is not None)
+            if not self._due:
+                assert self._failure is not None
+                raise self._failure
+            flying = self._due.popleft()
+            last = self._ended and not self._due
+            self._change.notify_all()
+        packed = flying.result()
+        if last:
             self._over = True
             packed += self._tail()
         self._ready = memoryview(packed)
