@@ -12,6 +12,7 @@ import pytest
 
 from interop.daemons import Ctr, Docker, Podman, containerd_engine, docker_engine, unmount_below
 from interop.programs import PACKAGES, Lamina, program
+from interop.registries import DebianRegistry, debian_registry
 from interop.samples import make_samples
 
 
@@ -82,6 +83,13 @@ def everything(engine: Docker, scratch: Path) -> Path:
     """One archive of all images of the engine, with their names and parents."""
     names = engine("images", "-f", "dangling=false", "--format", "{{.Repository}}:{{.Tag}}").split()
     return engine.save(scratch / "everything.tar", *names, *engine.ids())
+
+
+@pytest.fixture
+def registry(scratch: Path) -> Iterator[DebianRegistry]:
+    """An empty registry for one test."""
+    with tempfile.TemporaryDirectory(dir=scratch) as directory, debian_registry(Path(directory)) as running:
+        yield running
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ PACKAGES = {
     "dockerd": "docker.io", "docker": "docker.io", "containerd": "containerd", "ctr": "containerd", "podman": "podman",
     "skopeo": "skopeo", "umoci": "umoci", "buildah": "buildah", "busybox": "busybox-static", "tar": "tar",
     "gzip": "gzip", "umount": "mount", "zstd": "zstd", "xz": "xz-utils", "bzip2": "bzip2",
-    "chromium": "chromium",
+    "chromium": "chromium", "docker-registry": "docker-registry", "htpasswd": "apache2-utils", "openssl": "openssl",
+    "curl": "curl",
 }
 
 

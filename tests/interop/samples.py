@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import json
 import random
 import tarfile
 from pathlib import Path
+from typing import Any
 
 from archive.builders import layer, tar
 from images.archives import Built, docker_archive
 
+from interop.contents import sha256
 from interop.daemons import Docker
 from interop.programs import program, run
 
@@ -140,3 +143,54 @@ def empty_layer(path: Path) -> Path:
                   Labels={"lamina.kind": "empty"})
     path.write_bytes(docker_archive((image, [EMPTY])).getvalue())
     return path
+
+
+def make_platforms(directory: Path, name: str) -> Path:
+    """A layout of one index of two platforms: umoci makes the images, the index is written by hand."""
+    layout = directory / "layout"
+    run("umoci", "init", "--layout", layout)
+    for architecture in ("amd64", "arm64"):
+        tree = directory / architecture
+        tree.mkdir()
+        (tree / "architecture").write_text(architecture)
+        place = f"{layout}:{architecture}"
+        run("umoci", "new", "--image", place)
+        run("umoci", "config", "--image", place, "--architecture", architecture, "--os", "linux")
+        run("umoci", "insert", "--image", place, tree, "/")
+    _join(layout, name)
+    return layout
+
+
+def _join(layout: Path, name: str) -> None:
+    """Put the images of a layout, each tagged with its architecture, into one index of that name."""
+    place = layout / "index.json"
+    document = json.loads(place.read_bytes())
+    members = [{"mediaType": one["mediaType"], "digest": one["digest"], "size": one["size"],
+                "platform": {"os": "linux", "architecture": one["annotations"]["org.opencontainers.image.ref.name"]}}
+               for one in document["manifests"]]
+    media_type = "application/vnd.oci.image.index.v1+json"
+    index = json.dumps({"schemaVersion": 2, "mediaType": media_type, "manifests": members}, indent=3).encode()
+    document["manifests"] = [put(layout, index, media_type) | {"annotations": {"org.opencontainers.image.ref.name": name}}]
+    place.write_text(json.dumps(document))
+
+
+def put(layout: Path, data: bytes, media_type: str) -> dict[str, Any]:
+    """Put a blob into a layout; its descriptor."""
+    digest = sha256(data)
+    (layout / "blobs/sha256" / digest[7:]).write_bytes(data)
+    return {"mediaType": media_type, "digest": digest, "size": len(data)}
+
+
+def add_referrer(layout: Path, subject: dict[str, Any], artifact_type: str) -> str:
+    """Put an artifact about `subject` into a layout, nameless; its digest."""
+    empty = put(layout, b"{}", "application/vnd.oci.empty.v1+json")
+    body = put(layout, f"about {subject['digest']}".encode(), "text/plain")
+    bare = {key: subject[key] for key in ("mediaType", "digest", "size")}
+    media_type = "application/vnd.oci.image.manifest.v1+json"
+    manifest = put(layout, json.dumps({"schemaVersion": 2, "mediaType": media_type, "artifactType": artifact_type,
+                                       "config": empty, "layers": [body], "subject": bare}).encode(), media_type)
+    place = layout / "index.json"
+    document = json.loads(place.read_bytes())
+    document["manifests"].append({**manifest, "artifactType": artifact_type})
+    place.write_text(json.dumps(document))
+    return str(manifest["digest"])

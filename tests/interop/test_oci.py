@@ -11,7 +11,7 @@ import pytest
 from interop.contents import Layout, sha256
 from interop.daemons import Ctr, Docker, Podman
 from interop.programs import Lamina, output, run
-from interop.samples import APP, GONE
+from interop.samples import APP, GONE, make_platforms
 
 pytestmark = pytest.mark.interop
 
@@ -177,35 +177,8 @@ def test_names(saved: Callable[..., Path], lamina: Lamina, tmp_path: Path) -> No
 
 @pytest.fixture(scope="module")
 def platforms(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A layout of one index of two platforms: umoci makes the images, the index is written by hand."""
-    directory = tmp_path_factory.mktemp("platforms")
-    layout = directory / "layout"
-    run("umoci", "init", "--layout", layout)
-    for architecture in ("amd64", "arm64"):
-        tree = directory / architecture
-        tree.mkdir()
-        (tree / "architecture").write_text(architecture)
-        place = f"{layout}:{architecture}"
-        run("umoci", "new", "--image", place)
-        run("umoci", "config", "--image", place, "--architecture", architecture, "--os", "linux")
-        run("umoci", "insert", "--image", place, tree, "/")
-    _join(layout)
-    return layout
-
-
-def _join(layout: Path) -> None:
-    """Put the images of a layout, each tagged with its architecture, into one index with the name NAME."""
-    place = layout / "index.json"
-    document = json.loads(place.read_bytes())
-    members = [{"mediaType": one["mediaType"], "digest": one["digest"], "size": one["size"],
-                "platform": {"os": "linux", "architecture": one["annotations"]["org.opencontainers.image.ref.name"]}}
-               for one in document["manifests"]]
-    media_type = "application/vnd.oci.image.index.v1+json"
-    index = json.dumps({"schemaVersion": 2, "mediaType": media_type, "manifests": members}, indent=3).encode()
-    (layout / "blobs/sha256" / sha256(index)[7:]).write_bytes(index)
-    document["manifests"] = [{"mediaType": media_type, "digest": sha256(index), "size": len(index),
-                              "annotations": {"org.opencontainers.image.ref.name": NAME}}]
-    place.write_text(json.dumps(document))
+    """A layout of one index of two platforms."""
+    return make_platforms(tmp_path_factory.mktemp("platforms"), NAME)
 
 
 def test_index_keeps_its_digest(platforms: Path, lamina: Lamina, tmp_path: Path) -> None:
