@@ -286,6 +286,23 @@ def test_every_option_has_help() -> None:
             assert all(one.help for one in command.params if isinstance(one, click.Option)), name
 
 
+def test_help_lists_every_command_once_under_its_heading(capsys: Capture) -> None:
+    lines = invoke(capsys, "--help").out.partition("\nImages:\n")[2].splitlines()
+    listed = [line.split()[0] for line in lines if line.startswith("  ") and line[2] != " "]
+    assert sorted(listed) == sorted(COMMANDS)
+    headings = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
+    assert headings == [heading for heading in ("Registries:", "Store:", "More:") if heading in headings]
+    assert "Store:" in headings
+    assert len({line.index(COMMANDS[name][1][:20]) for line, name in zip(
+        [line for line in lines if line.startswith("  ") and line[2] != " "], listed, strict=True)}) == 1
+
+
+def test_a_group_has_one_list(capsys: Capture) -> None:
+    out = invoke(capsys, "image", "--help").out
+    assert "\nCommands:\n  ls" in out
+    assert "Images:" not in out
+
+
 def test_lines_of_progress(capsys: Capture) -> None:
     lines = Lines()
     lines.start(DIGEST, DIGEST, 10)

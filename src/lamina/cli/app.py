@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 import lamina
 from lamina.cli.settings import Settings
-from lamina.cli.table import ALIASES, COMMANDS, GROUPS, Entry
+from lamina.cli.table import ALIASES, COMMANDS, GROUPS, OTHERS, SECTIONS, Entry
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -33,9 +34,25 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list in `--help`, from the table alone."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, self.entries[name][1]) for name in self.list_commands(ctx)])
+        """The lists in `--help`, from the table alone; one below the other, so that their columns stand in line."""
+        listed = self.list_commands(ctx)
+        width = max(map(len, listed))
+        for heading, names in _sections(listed) if self.entries is COMMANDS else [("Commands", listed)]:
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(width), self.entries[name][1]) for name in names])
+
+
+def _sections(listed: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """Each heading with those of its commands that there are; none is left out."""
+    rest = dict.fromkeys(listed)
+    for heading, names in SECTIONS.items():
+        there = [name for name in names if name in rest]
+        if there:
+            yield heading, there
+        for name in there:
+            del rest[name]
+    if rest:
+        yield OTHERS, list(rest)
 
 
 def _group(name: str) -> LazyGroup:

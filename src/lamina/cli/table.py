@@ -63,3 +63,11 @@ ALIASES = {"list", "remove"}
 # Options of `lamina` itself that take a value.
 ROOT_VALUES = ("--store",)
 SHELLS = ("bash", "zsh", "fish")
+
+# The headings of `lamina --help` and what stands under them, in this order; the other commands follow under OTHERS.
+SECTIONS = {
+    "Images": ("load", "save", "import", "images", "inspect", "history", "tag", "rmi", "tree", "image"),
+    "Registries": ("pull", "push", "copy", "mirror", "tags", "manifest", "login", "logout"),
+    "Store": ("gc", "optimize", "verify", "info", "system"),
+}
+OTHERS = "More"
