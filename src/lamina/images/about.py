@@ -12,7 +12,7 @@ import lamina
 if TYPE_CHECKING:
     from lamina.store import BlobStore
 
-_LIBRARIES = ("blake3", "click", "isal", "numpy", "platformdirs", "rich", "zstandard")
+_LIBRARIES = ("blake3", "click", "isal", "numpy", "platformdirs", "zstandard")
 
 
 def describe(store: BlobStore) -> dict[str, Any]:

@@ -2,6 +2,9 @@
 
 Each picture is one write: up to the block's first line, each line anew, and all below cleared.  The cursor is left visible
 below the block, so that nothing has to be put right if the process is killed.
+
+Why not rich's Live: it takes 60 ms to import, leaves remains when a terminal becomes narrower, sends what is printed to
+standard output to its own console, and breaks an error's line by words, so that it cannot be copied.
 """
 
 from __future__ import annotations
