@@ -47,10 +47,12 @@ def test_the_block_is_drawn_in_its_place() -> None:
 
 
 def test_nothing_is_drawn_before_the_first_item_or_without_news() -> None:
-    terminal = Terminal(80, 24)
+    terminal = Terminal(40, 20)
     bars, screen = block(terminal, 0)
+    terminal.write("asked: ")
     screen.draw()
-    assert terminal.rows == [""]
+    assert terminal.rows == ["asked: "]
+    assert terminal.writes == 1
     bars.start("a", "", 1)
     screen.draw()
     before = terminal.writes

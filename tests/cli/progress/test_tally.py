@@ -60,6 +60,18 @@ def test_a_stall_has_no_time_left() -> None:
     assert (tally.summary().lately, tally.summary().left) == (0, None)
 
 
+def test_the_rate_stays_when_all_is_done() -> None:
+    clock = Clock()
+    tally = Tally(clock)
+    tally.start("a", "", 100)
+    clock.now += 2
+    tally.advance("a", 100)
+    tally.done("a", "loaded")
+    for _ in range(3):
+        clock.now += 10
+        assert tally.summary().overall == 50
+
+
 def test_more_than_the_total() -> None:
     tally = Tally(Clock())
     tally.start("a", "", 100)

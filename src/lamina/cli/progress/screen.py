@@ -52,7 +52,7 @@ class Screen:
             size = self._size()
             # The last column is left free: a terminal may wrap once it is written to.
             lines = [self._encodable(line) for line in self._picture(size.columns - 1, size.lines - 1)]
-            if self._over or (lines == self._drawn and size == self._at):
+            if self._over or (lines == self._drawn and (size == self._at or not lines)):
                 return
             self._write(self._back(size) + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J")
             self._drawn, self._at = lines, size

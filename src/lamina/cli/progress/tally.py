@@ -58,6 +58,7 @@ class Tally:
         self._items = self._finished = self._open = 0
         self._current = self._known = self._moved = 0
         self._speed = Speed()
+        self._rested = 0.0  # since when nothing is under way: that time is nobody's slowness
 
     def start(self, key: str, label: str, total: int | None) -> None:
         """An item begins; one that began before counts from nothing again."""
@@ -99,6 +100,8 @@ class Tally:
             item = self._live.get(key) or self._new(key, "", None)
             del self._live[key]
             self._finished += 1
+            if not self._live:
+                self._rested = self.clock()
             self._open -= item.total is None
             self._known -= item.known - item.count
             item.known, item.status = item.count, status
@@ -110,7 +113,7 @@ class Tally:
     def summary(self) -> Summary:
         """What it comes to at this moment."""
         with self._lock:
-            lately, overall = self._speed.at(self.clock(), self._moved)
+            lately, overall = self._speed.at(self.clock() if self._live else self._rested, self._moved)
             unsure, rest = self._open > 0, self._known - self._current
             left = rest / lately if rest and not unsure and lately >= 1 else None
             return Summary(self._items, self._finished, self._current, self._known, unsure, lately, overall, left)
