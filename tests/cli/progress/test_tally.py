@@ -49,6 +49,17 @@ def test_lately_and_overall() -> None:
     assert all_.left == 4900 / 10
 
 
+def test_time_counts_from_the_first_item() -> None:
+    clock = Clock()
+    tally = Tally(clock)
+    assert tally.summary() == Summary()
+    clock.now += 50
+    tally.start("a", "", 100)
+    clock.now += 2
+    tally.advance("a", 20)
+    assert tally.summary() == Summary(1, 0, 20, 100, False, 10.0, 10.0, 8.0)
+
+
 def test_a_stall_has_no_time_left() -> None:
     clock = Clock()
     tally = Tally(clock)

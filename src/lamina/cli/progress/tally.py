@@ -113,6 +113,8 @@ class Tally:
     def summary(self) -> Summary:
         """What it comes to at this moment."""
         with self._lock:
+            if not self._items:
+                return Summary()
             lately, overall = self._speed.at(self.clock() if self._live else self._rested, self._moved)
             unsure, rest = self._open > 0, self._known - self._current
             left = rest / lately if rest and not unsure and lately >= 1 else None
