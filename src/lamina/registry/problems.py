@@ -94,7 +94,8 @@ def _known(host: str, place: str, cause: BaseException, timings: Timings) -> Reg
         (http.client.RemoteDisconnected, RegistryUnavailable, f"{host} broke off without an answer"),
     ]
     for kind, means, what in meanings:
-        if isinstance(cause, kind):
+        # In the tree of urllib3 a connection that is refused is a time-out too.
+        if isinstance(cause, kind) and not isinstance(cause, NewConnectionError):
             return means(what)
     if isinstance(cause, OSError) and (refused := _TUNNEL.search(str(cause))):
         return NotReached(f"cannot connect to {host}: the proxy refuses with {refused[1]}")
