@@ -48,6 +48,16 @@ class Exchange:
         self._body: bytes | None = None
         self.keep = True
 
+    @property
+    def open(self) -> bool:
+        """Whether the client is still there, as far as it has told."""
+        try:
+            return self._connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
     def read(self) -> bytes:
         """The body of the request, whole (by its length or chunked); again gives it again."""
         if self._body is None:

@@ -14,7 +14,7 @@ from urllib3.exceptions import ConnectTimeoutError, InvalidHeader, NewConnection
 
 from lamina.errors import RegistryError, RegistryUnavailable
 from lamina.registry.timings import Timings
-from lamina.registry.wire import ForbiddenAddressError, TooMuchError, TooSlowError
+from lamina.registry.wire import CutHeadError, ForbiddenAddressError, TooMuchError, TooSlowError
 
 # X509_V_ERR_*: what OpenSSL says of a certificate, where it is not about who signed it.
 _OTHER_NAME = {62, 64}  # host name, IP address
@@ -38,10 +38,10 @@ def cannot_connect(host: str, error: BaseException, timings: Timings) -> Registr
     """The error for an exchange that brought no answer."""
     causes = list(_causes(error))
     place = f"{host} through the proxy" if any(isinstance(cause, ProxyError) for cause in causes) else host
-    for cause in causes:
-        found = _certificate(host, cause) if isinstance(cause, ssl.SSLError) else _known(host, place, cause, timings)
-        if found is not None:
-            return found
+    found = next(filter(None, (_certificate(host, cause) for cause in causes if isinstance(cause, ssl.SSLError))), None)
+    found = found or _known(host, place, causes, timings)
+    if found is not None:
+        return found
     connecting = any(isinstance(cause, NewConnectionError) for cause in causes)
     for cause in causes:
         if isinstance(cause, OSError) and cause.errno in _RESET:
@@ -81,25 +81,26 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         waiting += [*(arg for arg in current.args if isinstance(arg, BaseException)), current.__cause__, current.__context__]
 
 
-def _known(host: str, place: str, cause: BaseException, timings: Timings) -> RegistryError | None:
-    """What a cause means, if it says anything of its own."""
+def _known(host: str, place: str, causes: list[BaseException], timings: Timings) -> RegistryError | None:
+    """What the causes mean, by the first of this table that is among them."""
     no_answer = f"cannot connect to {place}: no answer within {timings.connect:g} s"
     meanings: list[tuple[type[BaseException], type[RegistryError], str]] = [
-        (ForbiddenAddressError, RegistryError, f"a registry leads to {host}, which is {cause}: not followed"),
+        (ForbiddenAddressError, RegistryError, f"a registry leads to {host}, which is a link-local address: not followed"),
         (socket.gaierror, NotReached, f"cannot connect to {place}: the name is not known"),
         (ConnectTimeoutError, NotReached, no_answer),
-        (TooSlowError, RegistryUnavailable, f"{host} is too slow: {cause}"),
-        (TooMuchError, RegistryError, f"{host} sends {cause}"),
+        (TooSlowError, RegistryUnavailable, f"{host} is too slow: "),
+        (TooMuchError, RegistryError, f"{host} sends "),
+        (CutHeadError, RegistryUnavailable, f"{host} broke off in the middle of an answer"),
         (ReadTimeoutError, RegistryUnavailable, f"{host} does not answer"),
         (http.client.RemoteDisconnected, RegistryUnavailable, f"{host} broke off without an answer"),
     ]
     for kind, means, what in meanings:
-        # In the tree of urllib3 a connection that is refused is a time-out too.
-        if isinstance(cause, kind) and not isinstance(cause, NewConnectionError):
-            return means(what)
-    if isinstance(cause, OSError) and (refused := _TUNNEL.search(str(cause))):
-        return NotReached(f"cannot connect to {host}: the proxy refuses with {refused[1]}")
-    return None
+        for cause in causes:
+            # In the tree of urllib3 a connection that is refused is a time-out too.
+            if isinstance(cause, kind) and not isinstance(cause, NewConnectionError):
+                return means(f"{what}{cause}" if what.endswith(" ") else what)
+    refused = next(filter(None, (_TUNNEL.search(str(cause)) for cause in causes if isinstance(cause, OSError))), None)
+    return NotReached(f"cannot connect to {host}: the proxy refuses with {refused[1]}") if refused else None
 
 
 def _certificate(host: str, cause: ssl.SSLError) -> RegistryError | None:

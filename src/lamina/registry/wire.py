@@ -33,6 +33,10 @@ class TooMuchError(OSError):
     """A head, or what stands between the chunks of a body, has no end."""
 
 
+class CutHeadError(ConnectionError):
+    """A head that just ends; the standard library would take what there is of it for the whole."""
+
+
 class ForbiddenAddressError(OSError):
     """A name that a registry sent us to leads to a link-local address."""
 
@@ -83,6 +87,8 @@ class PacedRaw(io.RawIOBase):
         if self._budget < 0:
             raise TooMuchError("an answer without end")
         if self._head_left is not None:
+            if not moved and self._budget < _MAX_HEAD:
+                raise CutHeadError
             self._head_left -= seconds
             if self._head_left < 0:
                 raise TooSlowError("the head of an answer takes too long")
@@ -120,6 +126,26 @@ class _Wired:
         patience = patience_for(keywords.get("method") or "GET", self.timings)
         self.wire = WireResponse(sock, *args, timings=self.timings, patience=patience, **keywords)
         return self.wire
+
+    def getresponse(self) -> Any:
+        """The next answer; where there is none, what was opened to read it is closed at once."""
+        try:
+            return super().getresponse()  # type: ignore[misc]
+        except BaseException:
+            self._close_wire()
+            raise
+
+    def connect(self) -> None:
+        """Connect; a proxy's answer to CONNECT is over then, or has no end."""
+        self.wire = None
+        try:
+            super().connect()  # type: ignore[misc]
+        finally:
+            self._close_wire()
+
+    def _close_wire(self) -> None:
+        if self.wire is not None:
+            self.wire.close()
 
     def _new_conn(self) -> socket.socket:
         """Connect; before a byte is sent, look where the name has led."""
