@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, urlsplit
 
 from lamina.errors import LimitExceeded
 from lamina.registry.auth import Authorizer
 from lamina.registry.credentials import Credential
+from lamina.registry.timings import Timings
+
+if TYPE_CHECKING:
+    from lamina.registry.http import Http
 
 PASSWORD, IDENTITY, TOKEN = "s3cr3t-password", "s3cr3t-identity", "s3cr3t-token"
 ME = Credential("me", PASSWORD)
@@ -36,6 +39,14 @@ class Reply:
     def close(self) -> None:
         self.closed = True
 
+    discard = close
+
+    def __enter__(self) -> Reply:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
 
 @dataclass(frozen=True)
 class Request:
@@ -43,6 +54,7 @@ class Request:
     url: str
     headers: Mapping[str, str]
     body: bytes | None
+    foreign: bool
 
     @property
     def query(self) -> list[tuple[str, str]]:
@@ -65,8 +77,9 @@ class Realm:
         self.requests: list[Request] = []
         self.replies: list[Reply] = []
 
-    def send(self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes | None = None) -> Reply:
-        self.requests.append(Request(method, url, dict(headers or {}), body))
+    def send(self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes | None = None,
+             foreign: bool = False) -> Reply:
+        self.requests.append(Request(method, url, dict(headers or {}), body, foreign))
         self.replies.append(self.answer(self.requests[-1]))
         return self.replies[-1]
 
@@ -99,8 +112,8 @@ class Clock:
 def authorizer(realm: Realm, credential: Credential | None = None, *, clock: Clock | None = None, domain: str = "reg.example",
                base: str = "https://reg.example", **known: Credential) -> Authorizer:
     clock = clock or Clock()
-    timings = SimpleNamespace(clock=clock.clock, sleep=clock.sleep, attempts=3)
-    return Authorizer(realm, Keys(**known, **({"all": credential} if credential else {})), domain, base, timings)
+    timings = Timings(clock=clock.clock, now=clock.clock, sleep=clock.sleep, jitter=lambda: 1.0)
+    return Authorizer(cast("Http", realm), Keys(**known, **({"all": credential} if credential else {})), domain, base, timings)
 
 
 def ask(text: str = BEARER) -> dict[str, str]:

@@ -33,7 +33,7 @@ def test_basic_refused() -> None:
     one = authorizer(Realm(), ME)
     one.challenged(ask("Basic realm=x"), Scope())
     one.header(Scope())
-    with pytest.raises(Unauthorized, match=r"refuses the stored credentials, log in again with `lamina login reg.ex"):
+    with pytest.raises(Unauthorized, match=r"refuses the credentials, log in again with `lamina login reg.ex"):
         one.challenged(ask("Basic realm=x"), Scope())
 
 
@@ -42,7 +42,7 @@ def test_basic_refused_later() -> None:
     one.challenged(ask("Basic realm=x"), PULL)
     for _ in range(3):
         one.header(PULL)
-    with pytest.raises(Unauthorized, match=r"reg.example refuses the stored credentials"):
+    with pytest.raises(Unauthorized, match=r"reg.example refuses the credentials"):
         one.challenged(ask("Basic realm=x"), PULL)
 
 

@@ -213,6 +213,7 @@ def test_a_helper_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 def test_store_makes_dockers_file(tmp_path: Path) -> None:
     credentials = Credentials.load(environment(tmp_path))
+    assert credentials.get("docker.io") is None
     kept = credentials.store("docker.io", Credential("me", SECRET))
     path = tmp_path / ".docker/config.json"
     assert (str(kept), kept.encrypted) == (str(path), False)

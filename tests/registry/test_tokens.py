@@ -10,10 +10,10 @@ from email.utils import format_datetime
 
 import pytest
 
-from lamina.errors import LaminaError, RegistryError, Unauthorized
+from lamina.errors import LaminaError, RegistryError, RegistryUnavailable, Unauthorized
 from lamina.registry.auth import Scope
 from lamina.registry.credentials import Credential
-from lamina.registry.tokens import MAX_TOKEN
+from lamina.registry.tokenserver import MAX_TOKEN, TRIES
 from registry.realmkit import BEARER, IDENTITY, ME, PASSWORD, TOKEN, Clock, Realm, Reply, Request, ask, authorizer, token
 
 PULL = Scope("a/b")
@@ -122,14 +122,14 @@ ANSWERS = [
     (f'{{"token": "{TOKEN}"'.encode(), "is no JSON object"),
     (f'{{"{TOKEN}": 1, "{TOKEN}": 1}}'.encode(), "is no JSON object"),
     (f'{{"token": "{TOKEN}", "expires_in": 1{"0" * 50}}}'.encode(), "is no JSON object"),
-    (b'{"a":' * 10_000, "is no JSON object"),
+    (b'{"a":' * 10_000, "is too large"),
     (b"\xff\xfe", "is no JSON object"),
     (b"{}", "holds no token"),
     (b'{"token": ""}', "holds no token"),
     (b'{"token": null, "access_token": null}', "holds no token"),
     (json.dumps({"token": [TOKEN]}).encode(), "holds no token"),
     (b'{"token": 7}', "holds no token"),
-    (json.dumps({"token": "x" * (10 << 20)}).encode(), "is longer than"),
+    (json.dumps({"token": "x" * (10 << 20)}).encode(), "is too large"),
     (json.dumps({"token": "x" * (MAX_TOKEN + 1)}).encode(), "a token longer than 64 KiB"),
     (json.dumps({"token": TOKEN + "\r\nX-Evil: 1"}).encode(), "other characters"),
     (json.dumps({"token": TOKEN + " x"}).encode(), "other characters"),
@@ -160,10 +160,40 @@ def test_other_statuses(status: int, kind: type[LaminaError]) -> None:
 @pytest.mark.parametrize("status", [401, 403])
 def test_credentials_that_the_realm_refuses(status: int) -> None:
     server = Realm(lambda _: Reply(status))
-    assert "refuses the stored credentials" in str(fails(server))
+    assert "refuses the credentials" in str(fails(server))
     assert isinstance(fails(server, THEIRS), Unauthorized)
     assert "asks for a login" in str(fails(server, None))
     assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_token_server_that_is_not_well(status: int) -> None:
+    server = Realm(lambda _: Reply(status, content=TOKEN.encode()))
+    assert isinstance(fails(server), RegistryUnavailable)
+    assert len(server.requests) == TRIES
+
+
+def test_a_token_server_that_is_well_again() -> None:
+    server, clock = Realm(), Clock()
+    answers = [RegistryUnavailable("broken off"), Reply(503, headers={"Retry-After": "7"}), token()]
+
+    def answer(_: Request) -> Reply:
+        reply = answers.pop(0)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    server.answer = answer
+    assert authorizer(server, ME, clock=clock).challenged(ask(), PULL)
+    assert clock.slept == [0.5, 7.0]
+    assert all(reply.closed for reply in server.replies)
+
+
+def test_only_the_registrys_own_host_may_be_within_the_machine() -> None:
+    server = Realm()
+    authorizer(server).challenged(ask(), PULL)
+    authorizer(server, base="https://auth.example:5000").challenged(ask(), PULL)
+    assert [request.foreign for request in server.requests] == [True, False]
 
 
 def test_a_token_by_its_other_name_and_at_the_limit() -> None:
@@ -231,5 +261,5 @@ def test_secrets_stay_out_of_logs_and_reprs(caplog: pytest.LogCaptureFixture) ->
         one = authorizer(server, credential)
         one.challenged(ask(BEARER), PULL)
         one.header(PULL)
-        shown = caplog.text + repr(one) + repr(vars(one)) + repr(vars(one._tokens))
+        shown = caplog.text + repr(one) + repr(vars(one)) + repr(vars(one._tokens)) + repr(one._tokens._slots)
         assert not [secret for secret in SECRETS if secret in shown]

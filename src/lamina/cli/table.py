@@ -36,6 +36,8 @@ COMMANDS: dict[str, Entry] = {
     "tag": _TAG,
     "rmi": _REMOVE,
     "tree": ("tree", "Draw parents and children with what each adds", NOTHING, "--format"),
+    "login": ("login", "Log in to a registry", NOTHING, "-u --username -p --password"),
+    "logout": ("logout", "Log out of a registry", NOTHING, ""),
     "image": ("", "Manage images", NOTHING, ""),
     "system": ("", "Manage the store", NOTHING, ""),
     "gc": ("gc", "Free what no image refers to", NOTHING, "--format"),

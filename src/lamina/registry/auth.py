@@ -9,13 +9,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from lamina.errors import LaminaError, Unauthorized
+from lamina.errors import Unauthorized
 from lamina.registry.challenge import Challenge, parse
 from lamina.registry.credentials import Credential
 from lamina.registry.realm import Place, realm_of
-from lamina.registry.tokens import Sender, Timings, Tokens, Wanted, basic, refused
+from lamina.registry.tokens import Tokens
+from lamina.registry.tokenserver import Wanted, basic, refused
+
+if TYPE_CHECKING:
+    from lamina.registry.http import Http
+    from lamina.registry.timings import Timings
 
 MAX_SCOPES = 16  # that a challenge may ask for in one
 MAX_SCOPE = 512
@@ -67,7 +72,7 @@ class Authorizer:
     another scheme sets it.
     """
 
-    def __init__(self, http: Sender, credentials: Keyring, domain: str, base: str, timings: Timings) -> None:
+    def __init__(self, http: Http, credentials: Keyring, domain: str, base: str, timings: Timings) -> None:
         self._credentials, self._domain, self.base = credentials, domain, base
         self._tokens = Tokens(http, domain, timings)
         self._asked: _Asked | None = None
@@ -140,7 +145,7 @@ class Authorizer:
             self._more.clear()
         self._more[scope] = wanted
 
-    def _denied(self, asked: _Asked, scope: Scope, credential: Credential | None) -> LaminaError:
+    def _denied(self, asked: _Asked, scope: Scope, credential: Credential | None) -> Unauthorized:
         """A password that is refused is wrong; a token that is refused does not allow what was asked."""
         if credential is None or asked.realm is None or not scope.repository:
             return refused(self._domain, credential)

@@ -7,12 +7,11 @@ itself is spoken to so.
 
 from __future__ import annotations
 
-import ipaddress
 import re
-import socket
 from dataclasses import dataclass
 
 from lamina.errors import RegistryError
+from lamina.registry.hosts import is_link_local, is_loopback
 
 MAX_REALM = 2048
 
@@ -20,8 +19,6 @@ MAX_REALM = 2048
 _URL = re.compile(r"(https?)://([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?([/?][!-\"$-\[\]-~]*)?",
                   re.IGNORECASE)
 _PORTS = {"http": 80, "https": 443}
-# Machines' own metadata, beside the link-local addresses.
-_METADATA = {"metadata.google.internal", "100.100.100.200", "fd00:ec2::254"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +60,7 @@ def realm_of(text: str, base: str, domain: str) -> Place:
     found, own = place(text), place(base)
     if found is None:
         raise RegistryError("the registry names no http or https address to get a token from", domain)
-    if is_internal(found.host) and (own is None or own.host != found.host):
+    if is_link_local(found.host) and (own is None or own.host != found.host):
         raise RegistryError(f"the registry names a link-local address to get a token from: {found.origin}", domain)
     return found
 
@@ -78,25 +75,3 @@ def may_have_password(realm: Place, base: str) -> bool:
     # A registry on https that names its own host on http is no reason to send it in the clear.
     same = own.scheme == "http" and own.host == realm.host
     return same or (is_loopback(own.host) and is_loopback(realm.host))
-
-
-def is_loopback(host: str) -> bool:
-    """localhost, 127.0.0.0/8 or ::1."""
-    address = _address(host)
-    return host == "localhost" if address is None else address.is_loopback
-
-
-def is_internal(host: str) -> bool:
-    """Link-local addresses and the names of metadata services: nothing there is a registry's business."""
-    address = _address(host)
-    return host in _METADATA if address is None else address.is_link_local or str(address) in _METADATA
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address that the system would read, odd forms (`127.1`, `0x7f000001`) included; None for a name."""
-    try:
-        found = ipaddress.ip_address(host) if ":" in host else ipaddress.ip_address(socket.inet_aton(host))
-    except (ValueError, OSError):
-        return None
-    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return mapped or found
