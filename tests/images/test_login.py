@@ -106,7 +106,7 @@ def test_kept_by_a_helper(tmp_path: Path) -> None:
     with registry(basic, tmp_path, **more) as (server, parts):
         done = login(parts, server.host, "me", PASSWORD)
         assert (done.kept.place, done.kept.encrypted, done.hidden_by) == ("docker-credential-keeper", True, "")
-        assert logout(parts.credentials, server.host) == (server.host, True, "")
+        assert logout(server.host, parts.credentials) == (server.host, True, "")
         assert parts.credentials.get(server.host) is None
 
 
@@ -116,7 +116,7 @@ def test_one_that_comes_before_it_is_told(tmp_path: Path) -> None:
         parts = network(tmp_path, server, DOCKER_AUTH_CONFIG=known)
         try:
             assert login(parts, server.host, "me", PASSWORD).hidden_by == "$DOCKER_AUTH_CONFIG"
-            assert logout(parts.credentials, server.host) == (server.host, True, "$DOCKER_AUTH_CONFIG")
+            assert logout(server.host, parts.credentials) == (server.host, True, "$DOCKER_AUTH_CONFIG")
         finally:
             parts.http.close()
 

@@ -79,13 +79,16 @@ def opened() -> Iterator[Network]:
         yield _Parts(http, registries, Credentials.load(), timings)
 
 
-def logout(credentials: Credentials, host: str) -> tuple[str, bool, str]:
+def logout(host: str, credentials: Credentials | None = None) -> tuple[str, bool, str]:
     """Forget the credential of a registry in docker's file or helper.
 
     Its name, whether there was one, and where else one is still known ('' for nowhere).
     """
+    from lamina.registry.credentials import Credentials
+
     host = registry_host(host)
-    return host, credentials.erase(host), credentials.where(host)
+    known = credentials or Credentials.load()
+    return host, known.erase(host), known.where(host)
 
 
 def known_user(credentials: Credentials, host: str) -> str:

@@ -37,6 +37,8 @@ __all__ = ["Credential", "Credentials", "Kept"]
 
 # In a helper, the user name of what is an identity token.
 _TOKEN_USER = "<token>"
+# Every request asks who we are: repositories whose answer is kept.
+_MAX_FOUND = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Credentials:
     def __init__(self, files: Sequence[AuthFile], own: Path, env: Mapping[str, str], patience: float = PATIENCE) -> None:
         """`files` in the order of look-up; `own` is the file that is written."""
         self._files, self._own, self._env, self._patience = files, own, env, patience
+        self._found: dict[tuple[str, str], tuple[Credential, str] | None] = {}
         self._answers: dict[tuple[str, str], Credential | None] = {}
         self._lock = threading.Lock()
 
@@ -119,15 +122,21 @@ class Credentials:
         return any(erased)
 
     def _find(self, host: str, repository: str) -> tuple[Credential, str] | None:
-        host = name_of(host)
         with self._lock:
-            for file in self._files:
-                for helper, key in file.helpers(host):
-                    if found := self._ask(helper, key):
-                        return found, PREFIX + helper
-                for name in _names(host, repository):
-                    if found := file.lookup(name):
-                        return found, file.where
+            if (host, repository) not in self._found:
+                if len(self._found) >= _MAX_FOUND:
+                    self._found.clear()
+                self._found[host, repository] = self._search(name_of(host), repository)
+            return self._found[host, repository]
+
+    def _search(self, host: str, repository: str) -> tuple[Credential, str] | None:
+        for file in self._files:
+            for helper, key in file.helpers(host):
+                if found := self._ask(helper, key):
+                    return found, PREFIX + helper
+            for name in _names(host, repository):
+                if found := file.lookup(name):
+                    return found, file.where
         return None
 
     def _ask(self, helper: str, key: str) -> Credential | None:
@@ -143,6 +152,7 @@ class Credentials:
         return AuthFile.at(self._own)
 
     def _forget(self) -> None:
+        self._found.clear()
         self._answers.clear()
         for file in self._files:
             file.forget()

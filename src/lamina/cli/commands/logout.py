@@ -12,9 +12,8 @@ from lamina.cli.say import plain, warning
 def command(server: str) -> None:
     """Forget the credential of a registry; of Docker Hub if none is named."""
     from lamina.images.login import logout
-    from lamina.registry.credentials import Credentials
 
-    host, erased, elsewhere = logout(Credentials.load(), server)
+    host, erased, elsewhere = logout(server)
     click.echo(plain(f"Removing login credentials for {host}" if erased else f"Not logged in to {host}"))
     if elsewhere:
         warning(f"a credential of {host} is still known, {elsewhere}")
