@@ -278,6 +278,36 @@ def test_goes_on_where_a_process_was_killed(fake: Fake, monkeypatch: pytest.Monk
     assert not uploads.entries
 
 
+@pytest.mark.parametrize(("mark", "again"), [("layer x, gzip", False), ("", True)])
+def test_a_marked_stream_goes_on_where_a_process_was_killed(fake: Fake, mark: str, again: bool) -> None:
+    uploads = Journal()
+    with target_of(fake, uploads=uploads) as target:
+        fake.fault("PATCH", UPLOADS, cut, skip=4, times=10)
+        fake.fault("GET", UPLOADS, cut, times=10)
+        with pytest.raises(RegistryUnavailable):
+            target.push_stream("text/plain", BytesReader(DATA), mark)
+    fake._faults.clear()
+    before = sum(one.size for one in fake.asked("PATCH"))
+    with target_of(fake, uploads=uploads) as target:
+        assert target.push_stream("text/plain", DrippingReader(DATA), mark) == describe(DATA, "text/plain")
+    sent = sum(one.size for one in fake.asked("PATCH")) - before
+    assert stored(fake) == DATA and sent == (len(DATA) if again else len(DATA) - 4 * PIECE)
+    assert not uploads.entries
+
+
+def test_another_stream_under_the_same_mark_is_no_blob(fake: Fake) -> None:
+    uploads = Journal()
+    with target_of(fake, uploads=uploads) as target, pytest.raises(OSError, match="cable"):
+        target.push_stream("text/plain", FailingReader(DATA), "mark")
+    assert uploads.entries
+    with target_of(fake, uploads=uploads) as target:
+        with pytest.raises(RegistryError):
+            target.push_stream("text/plain", BytesReader(DATA[::-1]), "mark")
+        assert not fake.repositories[NAME.path].blobs and not uploads.entries
+        target.push_stream("text/plain", BytesReader(DATA[::-1]), "mark")
+    assert stored(fake, describe(DATA[::-1]).digest) == DATA[::-1]
+
+
 def test_keeps_an_upload_that_may_be_tried_again(fake: Fake) -> None:
     uploads = Journal()
     with target_of(fake, uploads=uploads) as target:

@@ -29,15 +29,20 @@ class Pushing:
         key = ""
         if self._journal is not None and descriptor.size > PIECE:
             key = f"{self._place}@{descriptor.digest}"
-        session = self._journalled(key, descriptor) if key else None
+        session = self._journalled(key, descriptor.size) if key else None
         if session is not None and begun is not None:
             self._uploads.cancel(begun)
         self._run(verifying(reader, descriptor), lambda: descriptor.digest, session, begun, key)
 
-    def stream(self, reader: Reader) -> tuple[Digest, int]:
-        """A blob whose digest (sha256) and size its end tells."""
+    def stream(self, reader: Reader, mark: str = "") -> tuple[Digest, int]:
+        """A blob whose digest (sha256) and size its end tells.
+
+        `mark` names the bytes beforehand: one that was begun under the same mark is gone on with.  Were they others after all,
+        the registry would refuse the whole, and the next try begin anew.
+        """
+        key = f"{self._place}#{mark}" if mark and self._journal is not None else ""
         tally = _Tally(reader)
-        self._run(tally, tally.digest, None, None, "")
+        self._run(tally, tally.digest, self._journalled(key) if key else None, None, key)
         return tally.digest(), tally.count
 
     def _run(self, reader: Reader, digest: Callable[[], Digest], session: Session | None, begun: Session | None,
@@ -87,7 +92,7 @@ class Pushing:
 
     # -- the journal
 
-    def _journalled(self, key: str, descriptor: Descriptor) -> Session | None:
+    def _journalled(self, key: str, size: int | None = None) -> Session | None:
         assert self._journal is not None
         entry = self._journal.get(key)
         if entry is None:
@@ -97,7 +102,7 @@ class Pushing:
             session = Session(location, 0, minimum)
             try:
                 if self._uploads.status(session):
-                    if session.offset <= descriptor.size:
+                    if size is None or session.offset <= size:
                         return session
                     self._uploads.cancel(session)
             except (RegistryError, NotFound) as error:

@@ -86,6 +86,10 @@ class RegistryTarget:
         """What the registry says that a tag leads to, without its bytes; None: to nothing."""
         return self._repository.head_manifest(self._name(reference))
 
+    def own_head(self, reference: str) -> Descriptor | None:
+        """The same of the registry itself, whatever its mirrors have: where a tag leads before it is pushed."""
+        return self._repository.own_head_manifest(self._name(reference))
+
     def fetch(self, descriptor: Descriptor) -> Reader:
         if is_manifest(descriptor.media_type) or is_index(descriptor.media_type):
             return BytesReader(self.manifest(descriptor.digest)[1])
@@ -132,9 +136,12 @@ class RegistryTarget:
         self._pushing.blob(descriptor, reader, begun)
         self._learn(descriptor.digest)
 
-    def push_stream(self, media_type: str, reader: Reader) -> Descriptor:
-        """A blob whose size and digest only its end tells (compressed on the way); what it came to."""
-        digest, size = self._pushing.stream(reader)
+    def push_stream(self, media_type: str, reader: Reader, mark: str = "") -> Descriptor:
+        """A blob whose size and digest only its end tells (compressed on the way); what it came to.
+
+        `mark`: text that stands for these very bytes, so that an upload which broke off can be gone on with.
+        """
+        digest, size = self._pushing.stream(reader, mark)
         self._learn(digest)
         return Descriptor(media_type, digest, size)
 
