@@ -81,6 +81,7 @@ def test_a_login_that_is_refused_keeps_nothing(tmp_path: Path, handle: Handle) -
         with pytest.raises(Unauthorized, match="refuses the") as caught:
             login(parts, server.host, "me", PASSWORD + "x")
         assert PASSWORD not in str(caught.value)
+        assert caught.value.hint == ""  # It would be to log in.
         assert list(tmp_path.iterdir()) == []
         assert len(server.seen) < 6
 
