@@ -3,37 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from unicodedata import category
 
 from lamina.errors import LaminaError, Unauthorized, UsageError
 
 if TYPE_CHECKING:
-    from lamina.registry.configuration import Registries
     from lamina.registry.credentials import Credential, Credentials, Kept
-    from lamina.registry.http import Http
-    from lamina.registry.timings import Timings
+    from lamina.registry.network import Network
 
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
-
-
-class Network(Protocol):
-    """Of `lamina.registry.network.Network`, what is used here."""
-
-    @property
-    def http(self) -> Http: ...
-
-    @property
-    def registries(self) -> Registries: ...
-
-    @property
-    def credentials(self) -> Credentials: ...
-
-    @property
-    def timings(self) -> Timings: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +46,11 @@ def login(network: Network, host: str, username: str, password: str) -> LoggedIn
     return LoggedIn(host, kept, asked, first if first != kept.place else "")
 
 
-@contextmanager
-def opened() -> Iterator[Network]:
-    """What a login needs, as the environment says."""
-    from lamina.registry.configuration import Registries
-    from lamina.registry.credentials import Credentials
-    from lamina.registry.http import Http
-    from lamina.registry.timings import Timings
+def opened() -> Network:
+    """What a login needs, as the environment says; a context manager."""
+    from lamina.registry.network import Network
 
-    registries, timings = Registries.load(), Timings()
-    with closing(Http(registries, timings)) as http:
-        yield _Parts(http, registries, Credentials.load(), timings)
+    return Network.load()
 
 
 def logout(host: str, credentials: Credentials | None = None) -> tuple[str, bool, str]:
@@ -108,14 +82,6 @@ def registry_host(text: str) -> str:
     if not _HOST.fullmatch(host):
         raise UsageError("that is no registry's name", text[:160], "as in `registry.example:5000`")
     return host
-
-
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    http: Http
-    registries: Registries
-    credentials: Credentials
-    timings: Timings
 
 
 class _Tried:

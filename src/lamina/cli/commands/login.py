@@ -12,7 +12,8 @@ from lamina.cli.say import plain, warning
 from lamina.errors import LaminaError, UsageError
 
 if TYPE_CHECKING:
-    from lamina.images.login import LoggedIn, Network
+    from lamina.images.login import LoggedIn
+    from lamina.registry.network import Network
 
 MAX_PASSWORD = 64 << 10  # bytes
 
