@@ -38,14 +38,15 @@ def cannot_connect(host: str, error: BaseException, timings: Timings) -> Registr
     """The error for an exchange that brought no answer."""
     causes = list(_causes(error))
     place = f"{host} through the proxy" if any(isinstance(cause, ProxyError) for cause in causes) else host
-    found = next(filter(None, (_certificate(host, cause) for cause in causes if isinstance(cause, ssl.SSLError))), None)
-    found = found or _known(host, place, causes, timings)
+    reset = any(isinstance(cause, OSError) and cause.errno in _RESET for cause in causes)
+    failures = (_certificate(host, cause) for cause in causes if isinstance(cause, ssl.SSLError) and not reset)
+    found = next(filter(None, failures), None) or _known(host, place, causes, timings)
     if found is not None:
         return found
     connecting = any(isinstance(cause, NewConnectionError) for cause in causes)
+    if reset:
+        return RegistryUnavailable(f"{host} broke off: connection reset")
     for cause in causes:
-        if isinstance(cause, OSError) and cause.errno in _RESET:
-            return RegistryUnavailable(f"{host} broke off: connection reset")
         if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError):
             kind = NotReached if connecting else RegistryUnavailable
             return kind(f"cannot connect to {place}: {os.strerror(cause.errno).lower()}")

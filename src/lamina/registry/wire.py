@@ -6,9 +6,11 @@ paced (`Pace`), below the parsing of heads and chunks, where every loop over a p
 
 from __future__ import annotations
 
+import errno
 import http.client
 import io
 import socket
+import ssl
 from typing import Any
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
@@ -131,6 +133,9 @@ class _Wired:
         """The next answer; where there is none, what was opened to read it is closed at once."""
         try:
             return super().getresponse()  # type: ignore[misc]
+        except ssl.SSLEOFError as error:  # TLS was spoken before; its loss is one of the connection's.
+            self._close_wire()
+            raise ConnectionResetError(errno.ECONNRESET, "the connection ended") from error
         except BaseException:
             self._close_wire()
             raise
@@ -158,6 +163,12 @@ class _Wired:
     def send(self, data: Any) -> None:
         """Send a head, or a body whole.  `sendall` has one time-out for all of it, which a slow line with a large body
         exceeds while it does what it can; so the time-out here is for each piece, and the pace for the sum."""
+        try:
+            self._send(data)
+        except ssl.SSLEOFError as error:
+            raise ConnectionResetError(errno.ECONNRESET, "the connection ended") from error
+
+    def _send(self, data: Any) -> None:
         if not isinstance(data, (bytes, bytearray, memoryview)) or len(data) <= _BUFFER or self.sock is None:
             super().send(data)  # type: ignore[misc]
             return
