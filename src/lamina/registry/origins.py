@@ -62,7 +62,6 @@ def shown(url: str) -> str:
     bare = url.partition("?")[0].partition("#")[0]
     scheme, slashes, rest = bare.partition("://")
     if slashes:
-        host, slash, path = rest.partition("/")
-        bare = f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+        bare = f"{scheme}://{rest.rpartition('@')[2]}"  # A password may hold a slash, though it must not.
     bare = "".join(character if character.isprintable() else "?" for character in bare)
     return bare if len(bare) <= 200 else bare[:200] + "…"
