@@ -69,9 +69,9 @@ def clients(*bases: str, keys: Keys | None = None, timings: Timings | None = Non
 
 @contextmanager
 def target_of(*servers: HasBase, name: Reference = NAME, uploads: UploadJournal | None = None, keys: Keys | None = None,
-              timings: Timings | None = None) -> Iterator[RegistryTarget]:
+              timings: Timings | None = None, connections: int = 1) -> Iterator[RegistryTarget]:
     """The target over mirrors and, last, the registry itself."""
     timings = timings or Timings(connect=5.0, read=5.0, attempts=3, sleep=lambda seconds: None)
     with clients(*(one.base for one in servers), keys=keys, timings=timings) as found:
-        yield RegistryTarget(Repository(name, found, timings), uploads=uploads)
+        yield RegistryTarget(Repository(name, found, timings), uploads=uploads, connections=connections)
 

@@ -40,9 +40,25 @@ class Answer(Protocol):
 
 
 class Opener(Protocol):
-    """GET of the blob from `offset` on, at one place: an answer of 200, 206 or 416; `NotFound`, `RegistryError`."""
+    """GET of the blob from `offset` on (up to but not including `end`), at one place: an answer of 200, 206 or 416;
+    `NotFound`, `RegistryError`."""
 
-    def __call__(self, offset: int, /) -> Answer: ...
+    def __call__(self, offset: int, end: int | None = None, /) -> Answer: ...
+
+
+def content_range(headers: Headers, start: int, where: object) -> tuple[int, int | None]:
+    """The last byte that a 206 brings, and the size of the whole where it is told; `RegistryError` unless it begins at
+    `start`."""
+    found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
+    if found is None or int(found[1]) != start or int(found[2]) < start:
+        raise RegistryError(f"the registry sends another range than bytes {start} on", where)
+    return int(found[2]), None if found[3] == "*" else int(found[3])
+
+
+def check_encoding(headers: Headers, where: object) -> None:
+    """Refuse what has a Content-Encoding: its bytes are not the blob's."""
+    if headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+        raise RegistryError("the registry sends a blob in another encoding", where, "its bytes cannot be had as they are")
 
 
 class BlobReader:
@@ -147,8 +163,7 @@ class BlobReader:
         """Check the head of an answer; how many bytes of it come before the one at `_at`."""
         assert self._answer is not None
         status, headers, digest = self._answer.status, self._answer.headers, self._descriptor.digest
-        if headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
-            raise RegistryError("the registry sends a blob in another encoding", digest, "its bytes cannot be had as they are")
+        check_encoding(headers, digest)
         if status == 416:
             self._refused_range(headers)
         if status == 206:
@@ -167,14 +182,10 @@ class BlobReader:
         raise _NoRangesError
 
     def _check_range(self, headers: Headers) -> None:
-        found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
-        if found is None or int(found[1]) != self._at or not self._at <= int(found[2]) < self.size:
-            # Also "the whole is longer": by the last byte that it announces.
-            if found is not None and int(found[1]) == self._at and int(found[2]) >= self.size:
-                raise SizeMismatch(f"blob has more than {self.size} bytes", self._descriptor.digest)
-            raise RegistryError(f"the registry sends another range than bytes {self._at} on", self._descriptor.digest)
-        if found[3] != "*":
-            self._check_length(int(found[3]))
+        last, total = content_range(headers, self._at, self._descriptor.digest)
+        if last >= self.size:
+            raise SizeMismatch(f"blob has more than {self.size} bytes", self._descriptor.digest)
+        self._check_length(total)
 
     def _check_length(self, length: int | None) -> None:
         if length is None or length == self.size:

@@ -178,16 +178,14 @@ class Repository:
             return answer.status != 404, content_length(answer.headers) if answer.status == 200 else None
 
     def _opener(self, client: Client, digest: Digest) -> Opener:
-        def get(offset: int) -> Response:
-            headers = _IDENTITY | ({"Range": f"bytes={offset}-"} if offset else {})
-            return client.send("GET", f"/v2/{self.path}/blobs/{digest}", scope=self._scope(False), headers=headers,
-                               expect=(200, 206, 416))
+        def get(offset: int, end: int | None = None) -> Response:
+            return client.send("GET", f"/v2/{self.path}/blobs/{digest}", scope=self._scope(False),
+                               headers=_range(offset, end), expect=(200, 206, 416))
         return get
 
     def _elsewhere(self, url: str) -> Opener:
-        def get(offset: int) -> Response:
-            headers = _IDENTITY | ({"Range": f"bytes={offset}-"} if offset else {})
-            return self._registry.send("GET", url, scope=Scope(), headers=headers, expect=(200, 206, 416))
+        def get(offset: int, end: int | None = None) -> Response:
+            return self._registry.send("GET", url, scope=Scope(), headers=_range(offset, end), expect=(200, 206, 416))
         return get
 
     def _tag_page(self, client: Client, url: str) -> tuple[list[str], str | None]:
@@ -241,3 +239,10 @@ class Repository:
     def _where(self, reference: str) -> str:
         return f"{self.name}{'@' if ':' in reference else ':'}{reference}"
 
+
+
+def _range(offset: int, end: int | None) -> dict[str, str]:
+    """The headers of a GET of a part; without any Range of the whole."""
+    if not offset and end is None:
+        return _IDENTITY
+    return _IDENTITY | {"Range": f"bytes={offset}-{'' if end is None else end - 1}"}

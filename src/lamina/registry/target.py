@@ -31,6 +31,7 @@ from lamina.oci import (
 )
 from lamina.reference import Reference, is_tag
 from lamina.registry.pushing import Pushing
+from lamina.registry.ranges import ParallelReader, worthwhile
 from lamina.registry.reading import BlobReader, Opener
 from lamina.registry.referrers import note_referrer, referrers
 from lamina.registry.repository import Repository
@@ -53,13 +54,14 @@ class RegistryTarget:
     """One repository: `reference` is its name.  Thread-safe.
 
     Names are tags, digests, or the repository's full name with either; those that it gives are full.
-    `mount_from`: other repositories of the same registry that may hold a blob.
+    `mount_from`: other repositories of the same registry that may hold a blob.  `connections`: how many a large blob may be
+    read by (`ranges`).
     """
 
-    def __init__(self, repository: Repository, *, uploads: UploadJournal | None = None) -> None:
+    def __init__(self, repository: Repository, *, uploads: UploadJournal | None = None, connections: int = 1) -> None:
         self.reference = repository.reference
         self.mount_from: Callable[[Digest], Iterable[str]] = nowhere
-        self._repository = repository
+        self._repository, self._connections = repository, connections
         self._uploads = Uploads(repository)
         self._pushing = Pushing(self._uploads, uploads, f"{repository.base}/{repository.path}")
         self._lock = Lock()
@@ -94,6 +96,8 @@ class RegistryTarget:
         if is_manifest(descriptor.media_type) or is_index(descriptor.media_type):
             return BytesReader(self.manifest(descriptor.digest)[1])
         places = self._places(descriptor)
+        if worthwhile(descriptor, places, self._connections):
+            return ParallelReader(descriptor, places[0], self._repository.attempts, self._repository.pause, self._connections)
         return BlobReader(descriptor, places, self._repository.attempts, self._repository.pause)
 
     def references(self) -> Iterator[tuple[str, Descriptor]]:
