@@ -26,6 +26,7 @@ class FakeRemote(MemoryTarget):
         super().__init__()
         self.name = name
         self.asked: list[str] = []
+        self.deletes = True
         self.down: LaminaError | None = None
         self.cut: set[str] = set()
         self.mount_from: Callable[[Digest], Iterable[str]] = lambda digest: ()
@@ -39,9 +40,7 @@ class FakeRemote(MemoryTarget):
 
     def resolve(self, reference: str) -> Descriptor:
         self._ask(f"GET {reference}")
-        found = super().resolve(reference)
-        self.asked += []
-        return found
+        return super().resolve(reference)
 
     def head(self, reference: str) -> Descriptor | None:
         self._ask(f"HEAD {reference}")
@@ -79,10 +78,11 @@ class FakeRemote(MemoryTarget):
         self._ask(f"push {descriptor.digest}")
         super().push(descriptor, reader)
 
-    def delete_tag(self, tag: str) -> None:
+    def untag(self, tag: str, /) -> bool:
         self._ask(f"DELETE {tag}")
-        if self._references.pop(tag, None) is None:
-            raise NotFound("no such tag", tag)
+        if self.deletes:
+            self._references.pop(tag, None)
+        return self.deletes
 
     def image(self, *tags: str, text: str = "x", platform: object = AMD64) -> Descriptor:
         """Put an image of two layers there, under these tags."""

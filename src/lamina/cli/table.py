@@ -25,6 +25,7 @@ COMMANDS: dict[str, Entry] = {
     "pull": _PULL,
     "copy": ("copy", "Copy an image between registries, layouts, archives and the store", IMAGES,
              "--platform --compression --format"),
+    "mirror": ("mirror", "Keep repositories in step with those that a file lists", FILES, "--compression --format"),
     "tags": ("tags", "List the tags of a repository in a registry", NOTHING, "--format"),
     "manifest": ("", "Look at manifests in registries", NOTHING, ""),
     "load": _LOAD,

@@ -96,7 +96,7 @@ def _to_registry(work: _Copy, found: Opened, session: Session | None) -> CopyRes
     assert reference is not None
     _check_digest(reference, found)
     remote = work.network.target(reference)
-    _mount(remote, reference, found.name if _is_remote(found) else None)
+    let_mount(remote, reference, found.name if _is_remote(found) else None)
     reporter = Reporter(work.progress, "uploading", "pushed")
     return transfer(found.source, remote, found.root, referrers=work.referrers, observer=reporter, tag=reference.tag)
 
@@ -106,7 +106,7 @@ def _is_remote(found: Opened) -> bool:
     return hasattr(found.source, "mount_from")
 
 
-def _mount(remote: Remote, reference: Reference, source: Reference | None) -> None:
+def let_mount(remote: Remote, reference: Reference, source: Reference | None) -> None:
     """Let a registry take blobs out of its own repository."""
     if source is not None and source.domain == reference.domain and source.path != reference.path:
         path = source.path

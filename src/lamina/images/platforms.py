@@ -12,6 +12,10 @@ from lamina.oci import Descriptor, Platform, is_index, parse_config, parse_manif
 ALL = "all"
 
 
+class NoPlatform(NotFound):
+    """Nothing in an index, or no single image, is for the platform that is wanted."""
+
+
 def parse_wanted(text: str | None) -> Platform | str | None:
     """What `--platform` says: a platform, `ALL`, or None where it is not given; `UsageError`."""
     return text if text == ALL else Platform.parse(text) if text else None
@@ -21,7 +25,7 @@ def choose(source: Source, root: Descriptor, wanted: Platform | str | None, name
     """The platform to copy of `root`; None for all of it.
 
     Without a wish: an index's manifest that serves this machine best; all of what names no platforms; a single manifest as it
-    is, whatever it is for.  `NotFound` lists the platforms that there are.
+    is, whatever it is for.  `NoPlatform` lists the platforms that there are.
     """
     single = not is_index(root.media_type)
     if wanted == ALL or (single and wanted is None):
@@ -55,12 +59,12 @@ def chosen_manifest(source: Source, root: Descriptor, platform: Platform, name: 
     return Descriptor(found.media_type, found.digest, found.size, found.platform)
 
 
-def _no_match(source: Source, root: Descriptor, wanted: Platform, named: list[Descriptor], name: str) -> NotFound:
+def _no_match(source: Source, root: Descriptor, wanted: Platform, named: list[Descriptor], name: str) -> NoPlatform:
     """In docker's words."""
     if is_index(root.media_type):
         there = ", ".join(dict.fromkeys(str(leaf.platform) for leaf in named)) or "none"
-        return NotFound(f"no matching manifest for {wanted} in the manifest list entries", name, f"there are: {there}")
-    return NotFound(f"image with reference {name} was found but does not match the specified platform: wanted {wanted}, "
+        return NoPlatform(f"no matching manifest for {wanted} in the manifest list entries", name, f"there are: {there}")
+    return NoPlatform(f"image with reference {name} was found but does not match the specified platform: wanted {wanted}, "
                     f"actual: {_platform_of(source, root) or 'none'}")
 
 

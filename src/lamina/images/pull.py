@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lamina.content.progress import Silent
 from lamina.content.referrers import is_document
 from lamina.errors import DigestMismatch, LaminaError, NotFound, StoreError, UsageError
-from lamina.images.platforms import choose, needed, parse_wanted
+from lamina.images.platforms import NoPlatform, choose, needed, parse_wanted
 from lamina.images.records import ref_of, root_image_id
 from lamina.images.remotes import Network, Remote, asked
 from lamina.images.tagging import Tagger
@@ -21,6 +21,7 @@ from lamina.store import BlobStore
 from lamina.store.tuning import Tuning
 
 if TYPE_CHECKING:
+    from lamina.content import Source
     from lamina.content.copy import CopyResult
     from lamina.content.progress import Progress
 
@@ -56,7 +57,7 @@ class PullResult:
 class Options:
     """How it is pulled."""
 
-    platform: Platform | str | None = None
+    platform: Platform | str | tuple[Platform, ...] | None = None
     compression: str = "zstd:1"
     referrers: bool = False
     progress: Progress | None = None
@@ -152,7 +153,7 @@ class _Pull:
     name: Reference
     source: Watched = field(init=False)
     root: Descriptor = field(init=False)
-    platform: Platform | None = field(init=False)
+    platforms: tuple[Platform | None, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         found = self.remote.resolve(asked(self.reference))
@@ -160,15 +161,14 @@ class _Pull:
             raise DigestMismatch(f"the registry gives {found.digest}", self.reference.familiar())
         self.root = Descriptor(found.media_type, found.digest, found.size)
         self.source = Watched(self.remote, local=self._stored)
-        self.platform = choose(self.source, self.root, self.options.platform, self.reference.familiar())
+        self.platforms = tuple(self._choose())
 
     def is_current(self) -> bool:
-        """Whether the name leads there, and all of it is here: manifests are kept with what they name."""
+        """Whether the name leads there, and all of it is here."""
         before = ref_of(self.store, str(self.name))
         if before is None or before.digest != self.root.digest or self.options.referrers:
             return False
-        rows = [self.store.catalog.blob(one.digest) for one in needed(self.source, self.root, self.platform)]
-        return all(row is not None and is_document(row.media_type) for row in rows)
+        return all(is_whole(self.store, self.source, self.root, platform) for platform in self.platforms)
 
     def unchanged(self) -> PullResult:
         """What is said of a name that is up to date."""
@@ -179,25 +179,48 @@ class _Pull:
         before = ref_of(self.store, str(self.name))
         with self.store.session(compression=self.options.compression, progress=self.options.progress,
                                 tuning=Tuning(lanes=LANES)) as session:
-            copy = transfer(self.source, session, self.root, platform=self.platform, referrers=self.options.referrers,
-                            observer=Reporter(self.options.progress or Silent(), "downloading"))
-            newer = bool(copy.pushed) or before is None or before.digest != self.root.digest
+            reporter = Reporter(self.options.progress or Silent(), "downloading")
+            copies = [transfer(self.source, session, self.root, platform=platform, referrers=self.options.referrers,
+                               observer=reporter) for platform in self.platforms]
+            newer = any(copy.pushed for copy in copies) or before is None or before.digest != self.root.digest
             if newer:
                 tagger = Tagger(self.store, session)
                 tagger.name(self.root, self.name)
                 tagger.finish()
                 session.commit()
         return PullResult(str(self.name), self.name.familiar(), str(self.root.digest), self._image_id(), newer,
-                          tuple(str(one.digest) for one in copy.referrers), tuple(_missing(self.name, copy)))
+                          tuple(dict.fromkeys(str(one.digest) for copy in copies for one in copy.referrers)),
+                          tuple(text for copy in copies for text in _missing(self.name, copy)))
 
     def _image_id(self) -> str:
-        return root_image_id(self.store, self.root.digest, self.platform)
+        return root_image_id(self.store, self.root.digest, self.platforms[0])
+
+    def _choose(self) -> Iterator[Platform | None]:
+        """Of several platforms those that there are; `NoPlatform` where there is none."""
+        wanted, name = self.options.platform, self.reference.familiar()
+        if not isinstance(wanted, tuple):
+            yield choose(self.source, self.root, wanted, name)
+            return
+        missing: list[NoPlatform] = []
+        for platform in wanted:
+            try:
+                yield choose(self.source, self.root, platform, name)
+            except NoPlatform as error:
+                missing.append(error)
+        if len(missing) == len(wanted):
+            raise missing[0]
 
     def _stored(self, descriptor: Descriptor) -> bytes | None:
         try:
             return self.store.document(descriptor.digest)
         except LaminaError:  # not here, or damaged: the registry has it
             return None
+
+
+def is_whole(store: BlobStore, source: Source, root: Descriptor, platform: Platform | None) -> bool:
+    """Whether the store has the manifests to have of `root`: they are kept with what they name."""
+    rows = [store.catalog.blob(one.digest) for one in needed(source, root, platform)]
+    return all(row is not None and is_document(row.media_type) for row in rows)
 
 
 def _missing(name: Reference, copy: CopyResult) -> Iterator[str]:

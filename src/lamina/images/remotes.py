@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from lamina.content import Target
 from lamina.digest import Digest
-from lamina.errors import UsageError
+from lamina.errors import NotFound, UsageError
 from lamina.oci import Descriptor, is_index, loads, parse_index
 from lamina.reference import Reference
 
@@ -21,6 +21,7 @@ class Remote(Target, Protocol):
 
     def head(self, reference: str) -> Descriptor | None: ...
     def tags(self) -> Iterator[str]: ...
+    def untag(self, tag: str, /) -> bool: ...
     def manifest(self, reference: str) -> tuple[Descriptor, bytes]: ...
     def referrers(self, descriptor: Descriptor, artifact_type: str = "") -> Iterator[Descriptor]: ...
 
@@ -67,7 +68,10 @@ def tags(repository: str, *, network: Network | None = None) -> list[str]:
     if reference.tag or reference.digest:
         raise UsageError("a repository is named without tag or digest", repository)
     with connected(network) as net:
-        return list(net.target(reference).tags())
+        found = list(net.target(reference).tags())
+    if not found:
+        raise NotFound("no such repository, or it has no tags", reference.familiar_name)
+    return found
 
 
 def inspect_manifest(word: str, *, verbose: bool = False, network: Network | None = None) -> list[Inspected]:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from lamina.content.progress import Progress
     from lamina.images.copy import Copied
     from lamina.images.load import Batch, LoadResult
+    from lamina.images.mirror import Listener as MirrorListener
+    from lamina.images.mirror import Mirrored
     from lamina.images.pull import Listener, PullResult
     from lamina.images.remotes import Network
     from lamina.images.save import SaveResult
@@ -110,6 +112,18 @@ class ImageStore:
         with connected(network) as net:
             return copy(self.blobs, net, source, destination, platform=platform, referrers=referrers,
                         compression=compression, progress=progress)
+
+    def mirror(self, file: str | Path, *, dry_run: bool = False, compression: str = "zstd:1", progress: Progress | None = None,
+               listener: MirrorListener | None = None, network: Network | None = None) -> list[Mirrored]:
+        """Keep the repositories that a file lists in step; see `lamina.images.mirror` and `.mirrorfile`."""
+        from lamina.images.mirror import mirror
+        from lamina.images.mirrorfile import read_mirror
+        from lamina.images.remotes import connected
+
+        entries = read_mirror(Path(file))
+        with connected(network) as net:
+            return mirror(self.blobs, net, entries, dry_run=dry_run, compression=compression, progress=progress,
+                          listener=listener)
 
     def import_image(self, source: str | Path | Readable, reference: str = "", *, changes: Sequence[str] = (),
                      message: str = "", platform: str | None = None, compression: str = "zstd:1",

@@ -156,6 +156,17 @@ class RegistryTarget:
         if ":" not in name:
             self._repository.put_manifest(name, found.media_type, found.digest, data)
 
+    def untag(self, tag: str) -> bool:
+        """Take a tag away and leave what it leads to; False: the registry does not do that (distribution 1.1, "Deleting tags").
+
+        Older registries know only to delete a manifest with all its tags, which is never tried here.
+        """
+        name = self._name(tag)
+        if ":" in name:
+            raise NotFound("a digest is no tag", name)
+        with self._repository.write("DELETE", f"manifests/{name}", expect=(202, 200, 204, 404, 400, 405, 501)) as answer:
+            return answer.status not in (400, 405, 501)
+
     def _push_manifest(self, descriptor: Descriptor, reader: Reader) -> None:
         if descriptor.size > MAX_BYTES:
             raise LimitExceeded(f"manifest of {descriptor.size} bytes is too large", descriptor.digest,
