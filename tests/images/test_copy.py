@@ -13,6 +13,7 @@ from contracts.samples import ARM64
 
 import lamina
 from lamina.archive import OciLayout, open_source
+from lamina.content import Reader
 from lamina.digest import Digest
 from lamina.errors import (
     ArchiveError,
@@ -20,17 +21,18 @@ from lamina.errors import (
     InvalidReference,
     LaminaError,
     NotFound,
+    RegistryError,
     RegistryUnavailable,
     UsageError,
 )
 from lamina.images import ImageStore
 from lamina.images.copy import Copied, copy
 from lamina.images.places import Place, parse_place
-from lamina.oci import Platform
+from lamina.oci import Descriptor, Platform, is_index
 from lamina.reference import Reference
 
 from .archives import Built, docker_archive, layer
-from .remotes import AMD64, FakeNetwork, put_artifact
+from .remotes import AMD64, FakeNetwork, FakeRemote, put_artifact
 
 
 @pytest.fixture
@@ -173,6 +175,22 @@ def test_within_a_registry_blobs_are_mounted(work: Work) -> None:
     assert two.resolve("1").digest == image.digest
     work("docker://r.test/one:1", "docker://other.test/two:1")
     assert work.network["other.test/two"].mounted == []
+
+
+def test_a_registry_that_wants_whole_indexes(work: Work) -> None:
+    class Strict(FakeRemote):
+        def push(self, descriptor: Descriptor, reader: Reader) -> None:
+            if is_index(descriptor.media_type):
+                raise RegistryError("MANIFEST_BLOB_UNKNOWN", self.name)
+            super().push(descriptor, reader)
+
+    work.network.repositories["r.test/app"] = Strict("r.test/app")
+    work.network["first.test/app"].index("1")
+    work.store.pull(["first.test/app:1"], network=work.network)
+    with pytest.raises(RegistryError, match=r"MANIFEST_BLOB_UNKNOWN.*name one with --platform"):
+        work("first.test/app:1", "docker://r.test/app:1")
+    with pytest.raises(RegistryError, match=r"MANIFEST_BLOB_UNKNOWN, r\.test/app$"):
+        work("docker://first.test/app:1", "docker://r.test/app:1")
 
 
 def test_plain_layers_go_plain(work: Work) -> None:

@@ -222,6 +222,18 @@ def test_pruning_a_registry(keep: Mirror, source: FakeRemote) -> None:
     assert list(keep.network["s.test/app"].tags()) == ["1.0", "2.0-rc1"]
 
 
+def test_lists_of_referrers_stay(keep: Mirror, source: FakeRemote) -> None:
+    kept = f"sha256-{'0' * 64}"
+    source.image(kept)
+    keep.one("to: s.test/app")
+    target = keep.network["s.test/app"]
+    assert kept not in target.tags()
+    target.image(kept)
+    del source._references[kept]
+    assert keep.one("to: s.test/app, prune: true").removed == []
+    assert kept in target.tags()
+
+
 def test_a_registry_that_does_not_delete_by_tag(keep: Mirror, source: FakeRemote) -> None:
     keep.one("to: s.test/app")
     keep.network["s.test/app"].deletes = False

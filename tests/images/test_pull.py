@@ -208,6 +208,14 @@ def test_all_tags(store: ImageStore, network: FakeNetwork) -> None:
     assert names(store) == {"app:1", "app:2", "app:latest"}
 
 
+def test_lists_of_referrers_are_no_images(store: ImageStore, network: FakeNetwork) -> None:
+    remote = network["app"]
+    image = remote.image("1", f"sha256-{'0' * 64}", f"sha256-{'0' * 64}.sig")
+    assert [result.reference for result in pull(store.blobs, network, ["app"], all_tags=True)] == [
+        "app:1", f"app:sha256-{'0' * 64}.sig"]
+    assert has(store, image)
+
+
 def test_a_repository_without_tags(store: ImageStore, network: FakeNetwork) -> None:
     with pytest.raises(NotFound, match="no tags"):
         one(store, network, "app", all_tags=True)

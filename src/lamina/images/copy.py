@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from lamina.archive import OciLayout, atomic_output, write_docker_archive, write_oci_archive
 from lamina.archive.writing import index_entries
 from lamina.content.copy import CopyResult
+from lamina.content.graph import Graph
+from lamina.content.memory import MemoryTarget
 from lamina.content.progress import Progress, Silent
-from lamina.errors import DigestMismatch, UsageError
+from lamina.errors import DigestMismatch, RegistryError, RegistryUnavailable, Unauthorized, UsageError
 from lamina.images.places import DOCKER, DOCKER_ARCHIVE, OCI, OCI_ARCHIVE, STORE, Opened, Place, in_full, opened, parse_place
 from lamina.images.platforms import chosen_manifest, parse_wanted
 from lamina.images.remotes import Network, Remote
@@ -98,7 +100,21 @@ def _to_registry(work: _Copy, found: Opened, session: Session | None) -> CopyRes
     remote = work.network.target(reference)
     let_mount(remote, reference, found.name if _is_remote(found) else None)
     reporter = Reporter(work.progress, "uploading", "pushed")
-    return transfer(found.source, remote, found.root, referrers=work.referrers, observer=reporter, tag=reference.tag)
+    try:
+        return transfer(found.source, remote, found.root, referrers=work.referrers, observer=reporter, tag=reference.tag)
+    except (RegistryUnavailable, Unauthorized):
+        raise
+    except RegistryError as error:
+        if error.hint or not _is_sparse(found):
+            raise
+        hint = "the source has some of the index's platforms only: name one with --platform"
+        raise type(error)(error.what, error.where, hint) from error
+
+
+def _is_sparse(found: Opened) -> bool:
+    """Whether an index names what the source has not, which registries may refuse."""
+    graph = Graph(found.source, MemoryTarget(), found.root)
+    return not all(graph.has(leaf) for leaf, _ in graph.leaves(attestations=True))
 
 
 def _is_remote(found: Opened) -> bool:

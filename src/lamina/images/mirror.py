@@ -11,7 +11,7 @@ from lamina.images.mirrorends import End, IntoRegistry, IntoStore
 from lamina.images.mirrorfile import Entry
 from lamina.images.platforms import NoPlatform
 from lamina.images.pull import Options
-from lamina.images.remotes import Network
+from lamina.images.remotes import Network, image_tags
 
 if TYPE_CHECKING:
     from lamina.content.progress import Progress
@@ -74,7 +74,7 @@ def mirror(
 def _keep_in_step(entry: Entry, end: End, result: Mirrored, dry_run: bool) -> None:
     """The tags of one entry."""
     try:
-        every = list(end.source.tags())
+        every = image_tags(end.source)
         tags = [tag for tag in every if entry.wants(tag)]
         if not tags:
             raise NotFound("no such repository, or it has no tags" if not every else "no tag matches", result.source)

@@ -15,7 +15,7 @@ from lamina.images.mirrorfile import Entry
 from lamina.images.platforms import ALL, NoPlatform, chosen_manifest
 from lamina.images.pull import Options, is_whole, pull_one
 from lamina.images.records import ref_of
-from lamina.images.remotes import Network, Remote
+from lamina.images.remotes import Network, Remote, image_tags
 from lamina.images.transfer import Reporter, transfer
 from lamina.oci import Descriptor
 
@@ -116,7 +116,7 @@ class IntoRegistry:
         return bool(copy.pushed) or there is None or there.digest != root.digest, warnings
 
     def tags(self) -> list[str]:
-        return list(self._target.tags())
+        return image_tags(self._target)
 
     def remove(self, tag: str) -> bool:
         return self._target.untag(tag)

@@ -11,7 +11,7 @@ from lamina.content.referrers import is_document
 from lamina.errors import DigestMismatch, LaminaError, NotFound, StoreError, UsageError
 from lamina.images.platforms import NoPlatform, choose, needed, parse_wanted
 from lamina.images.records import ref_of, root_image_id
-from lamina.images.remotes import Network, Remote, asked
+from lamina.images.remotes import Network, Remote, asked, image_tags
 from lamina.images.tagging import Tagger
 from lamina.images.transfer import LANES, Reporter, transfer
 from lamina.images.watched import Watched
@@ -116,7 +116,7 @@ def _pull_repository(store: BlobStore, network: Network, reference: Reference, a
                      listener: Listener) -> Iterator[PullResult]:
     try:
         remote = network.target(reference)
-        references = [reference.with_tag(tag) for tag in remote.tags()] if all_tags else [_with_default(reference)]
+        references = [reference.with_tag(tag) for tag in image_tags(remote)] if all_tags else [_with_default(reference)]
         if not references:
             raise NotFound("the repository has no tags", reference.familiar_name)
     except (UsageError, StoreError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from lamina.digest import Digest
 from lamina.errors import NotFound, UsageError
 from lamina.oci import Descriptor, is_index, loads, parse_index
 from lamina.reference import Reference
+
+_REFERRERS = re.compile(r"sha(256|384|512)-[0-9a-f]{64,128}")
 
 
 class Remote(Target, Protocol):
@@ -60,6 +63,12 @@ class Inspected:
 def asked(reference: Reference) -> str:
     """The word for a manifest within its repository: the digest, where there is one, else the tag."""
     return str(reference.digest) if reference.digest is not None else reference.tag
+
+
+def image_tags(remote: Remote) -> list[str]:
+    """The tags of a repository but those that list referrers where there is no API for them (distribution 1.1, "Referrers Tag
+    Schema"): they are kept by who pushes referrers."""
+    return [tag for tag in remote.tags() if not _REFERRERS.fullmatch(tag)]
 
 
 def tags(repository: str, *, network: Network | None = None) -> list[str]:
