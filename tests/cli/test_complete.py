@@ -42,9 +42,11 @@ def words(*line: str) -> list[str]:
 @pytest.mark.usefixtures("opened")
 @pytest.mark.parametrize(("line", "found"), [
     (("im",), ["import", "images", "image"]),
+    (("pus",), ["push"]),
+    (("push", "no"), ["node:18"]),
     (("zz",), []),
     (("image", "l"), ["load", "ls"]),
-    (("image", ""), ["ls", "rm", "pull", "load", "save", "import", "inspect", "history", "tag", "prune"]),
+    (("image", ""), ["ls", "rm", "pull", "push", "load", "save", "import", "inspect", "history", "tag", "prune"]),
     (("system", "d"), ["df"]),
     (("rmi", "ng"), ["nginx:1", "nginx:latest"]),
     (("rmi", "-f", "nginx:1", "n"), ["nginx:latest", "node:18"]),

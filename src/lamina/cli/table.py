@@ -13,6 +13,7 @@ Entry = tuple[str, str, str, str]
 _LOAD = ("load", "Load images from archives or standard input", FILES, "-i --input --platform --compression")
 _SAVE = ("save", "Save images to an archive or standard output", IMAGES, "-o --output --format --platform")
 _PULL = ("pull", "Pull images from registries", IMAGES, "--platform --compression --format")
+_PUSH = ("push", "Push images to registries", IMAGES, "--platform --compression --format")
 _IMPORT = ("import_", "Make an image from a root file system tar", FILES, "-c --change -m --message --platform")
 _LIST = ("images", "List images", IMAGE, "-f --filter --format")
 _INSPECT = ("inspect", "Show all that is known of images", IMAGES, "-f --format")
@@ -23,6 +24,7 @@ _PRUNE = ("prune", "Remove images without a name", NOTHING, "--filter")
 
 COMMANDS: dict[str, Entry] = {
     "pull": _PULL,
+    "push": _PUSH,
     "copy": ("copy", "Copy an image between registries, layouts, archives and the store", IMAGES,
              "--platform --compression --format"),
     "mirror": ("mirror", "Keep repositories in step with those that a file lists", FILES, "--compression --format"),
@@ -53,8 +55,8 @@ COMMANDS: dict[str, Entry] = {
 
 GROUPS: dict[str, dict[str, Entry]] = {
     "image": {
-        "ls": _LIST, "list": _LIST, "rm": _REMOVE, "remove": _REMOVE, "pull": _PULL, "load": _LOAD, "save": _SAVE,
-        "import": _IMPORT,
+        "ls": _LIST, "list": _LIST, "rm": _REMOVE, "remove": _REMOVE, "pull": _PULL, "push": _PUSH, "load": _LOAD,
+        "save": _SAVE, "import": _IMPORT,
         "inspect": _INSPECT, "history": _HISTORY, "tag": _TAG, "prune": _PRUNE,
     },
     "manifest": {"inspect": ("manifest", "Show a manifest as its registry has it", IMAGE, "")},

@@ -68,6 +68,19 @@ class Packing:
         return self.name if self.name == "none" else f"{self.name}:{self.level}"
 
     @property
+    def version(self) -> str:
+        """Of the library that makes the bytes: with another one they may be others."""
+        if self.name == "gzip":
+            import isal
+
+            return f"isal {isal.__version__}"
+        if self.name == "zstd":
+            import zstandard
+
+            return "zstd " + ".".join(map(str, zstandard.ZSTD_VERSION))
+        return ""
+
+    @property
     def media_type(self) -> str:
         """OCI's, of a layer that has been compressed so."""
         return OCI_LAYER if self.name == "none" else f"{OCI_LAYER}+{self.name}"

@@ -6,13 +6,16 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from lamina.content import Target
+from lamina.content import Reader, Target
 from lamina.digest import Digest
 from lamina.errors import NotFound, UsageError
 from lamina.oci import Descriptor, is_index, loads, parse_index
 from lamina.reference import Reference
+
+if TYPE_CHECKING:
+    from lamina.registry.uploading import UploadJournal
 
 _REFERRERS = re.compile(r"sha(256|384|512)-[0-9a-f]{64,128}")
 
@@ -23,6 +26,8 @@ class Remote(Target, Protocol):
     mount_from: Callable[[Digest], Iterable[str]]
 
     def head(self, reference: str) -> Descriptor | None: ...
+    def own_head(self, reference: str) -> Descriptor | None: ...
+    def push_stream(self, media_type: str, reader: Reader, mark: str = "") -> Descriptor: ...
     def tags(self) -> Iterator[str]: ...
     def untag(self, tag: str, /) -> bool: ...
     def manifest(self, reference: str) -> tuple[Descriptor, bytes]: ...
@@ -32,7 +37,7 @@ class Remote(Target, Protocol):
 class Network(Protocol):
     """The way to all registries; see `lamina.registry.network.Network`."""
 
-    def target(self, reference: Reference, /) -> Remote: ...
+    def target(self, reference: Reference, /, *, uploads: UploadJournal | None = None) -> Remote: ...
     def close(self) -> None: ...
 
 

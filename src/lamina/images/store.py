@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from lamina.images.mirror import Listener as MirrorListener
     from lamina.images.mirror import Mirrored
     from lamina.images.pull import Listener, PullResult
+    from lamina.images.push import Listener as PushListener
+    from lamina.images.push import PushResult
     from lamina.images.remotes import Network
     from lamina.images.save import SaveResult
     from lamina.images.tree import TreeNode
@@ -102,6 +104,17 @@ class ImageStore:
         with connected(network) as net:
             return pull(self.blobs, net, words, all_tags=all_tags, platform=platform, compression=compression,
                         referrers=referrers, progress=progress, listener=listener)
+
+    def push(self, words: Sequence[str], *, all_tags: bool = False, platform: str | None = None, compression: str = "gzip",
+             referrers: bool = False, force: bool = False, progress: Progress | None = None,
+             listener: PushListener | None = None, network: Network | None = None) -> list[PushResult]:
+        """Push images to registries; see `lamina.images.push`."""
+        from lamina.images.push import push
+        from lamina.images.remotes import connected
+
+        with connected(network) as net:
+            return push(self.blobs, net, words, all_tags=all_tags, platform=platform, compression=compression,
+                        referrers=referrers, force=force, progress=progress, listener=listener)
 
     def copy(self, source: str, destination: str, *, platform: str | None = None, referrers: bool = False,
              compression: str = "zstd:1", progress: Progress | None = None, network: Network | None = None) -> Copied:
