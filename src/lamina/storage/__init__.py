@@ -8,7 +8,7 @@ hands out one directory of the local machine for what needs files (catalog, inde
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self, TypeAlias
@@ -34,6 +34,21 @@ class Temporary(NamedTuple):
     size: int
 
 
+class Reach(Protocol):
+    """The first `bytes` bytes of what is being written: how much of it can be made to last before it is sealed."""
+
+    bytes: int
+
+    def sync(self) -> None:
+        """Make them durable, from any thread, even when the writer has ended meanwhile.
+
+        `StorageError`: the writer is to be given up, too, for it would not be told again.
+        """
+
+    def close(self) -> None:
+        """Let go of what is held; again is harmless."""
+
+
 class Writer(Protocol):
     """One new byte string.  One thread at a time.  Leaving a `with` unsealed aborts.
 
@@ -50,6 +65,12 @@ class Writer(Protocol):
 
     def seal(self) -> None:
         """Make the bytes durable, then visible under the name, durably; `StorageError`, and then nothing is visible."""
+
+    def reach(self, *, settle: bool = False) -> Reach:
+        """What can be made durable now: all whole buffers, with `settle` all bytes taken so far (`StorageError`)."""
+
+    def leave(self) -> None:
+        """End without sealing: the temporary stays, as far as it reaches; harmless when sealed or aborted already."""
 
     def abort(self) -> None:
         """Throw the bytes away; harmless when sealed or aborted already."""
@@ -111,8 +132,14 @@ class Backend(Protocol):
     def temporaries(self) -> Sequence[Temporary]:
         """All that is being written or was left behind."""
 
-    def sweep_temporaries(self, owner: str) -> int:
-        """Remove what an owner left behind; how many."""
+    def sweep_temporaries(self, owner: str, keep: Container[str] = ()) -> int:
+        """Remove what an owner left behind, but for the names in `keep`; how many."""
+
+    def open_temporary(self, owner: str, name: str) -> ReadHandle:
+        """Open for reading what is being written or was left behind; `NotFound`."""
+
+    def withdraw(self, name: str, owner: str) -> None:
+        """Make something sealed a temporary of that owner again; what is not there is fine."""
 
     def free_space(self) -> int:
         """Bytes that an ordinary user could still write."""

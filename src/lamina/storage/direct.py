@@ -61,7 +61,7 @@ class DirectFile:
         self._view = memoryview(self._buffer)
         self._filled = 0  # bytes in the buffer
         self._written = 0  # bytes in the file, whole buffers only
-        self._drained = 0
+        self._drained = self._settled = 0
         self._reserved = self._step = 0
 
     def reserve(self, size: int, step: int = 0) -> None:
@@ -103,6 +103,24 @@ class DirectFile:
         if self._filled == BUFFER:
             self._flush()
 
+    def settle(self) -> None:
+        """Put what is in the buffer into the file as well; when it is full it will be written over the same bytes."""
+        length = self._filled
+        if self._direct and length % BLOCK:
+            length += BLOCK - length % BLOCK
+            self._view[self._filled : length] = bytes(length - self._filled)
+        self._put_all(length)
+        self._settled = self._written + self._filled
+
+    @property
+    def reach(self) -> int:
+        """Bytes that the file has been given; they last when it has been synced."""
+        return max(self._written, self._settled)
+
+    def cut(self) -> None:
+        """Make it as long as its reach: what was reserved beyond is free again."""
+        os.ftruncate(self.fd, self.reach)
+
     def finish(self) -> None:
         """Make it as long as what was written, and durable."""
         self._flush()
@@ -134,13 +152,16 @@ class DirectFile:
             self._view[self._filled : length] = bytes(length - self._filled)
         if self._step and self._written + length > self._reserved:
             self.reserve(self._reserved + self._step, self._step)
-        done = 0
-        while done < length:
-            done += self._put(self._view[done:length], self._written + done)
+        self._put_all(length)
         self._written += self._filled
         self._filled = 0
         if not self._direct and self._written - self._drained >= _DRAIN:
             self._drain()
+
+    def _put_all(self, length: int) -> None:
+        done = 0
+        while done < length:
+            done += self._put(self._view[done:length], self._written + done)
 
     def _put(self, view: memoryview, offset: int) -> int:
         """One write; how many bytes of it are done, in whole blocks with O_DIRECT."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -205,8 +205,16 @@ class LocalBackend:
                 found.append(Temporary(owner, name, size))
         return found
 
-    def sweep_temporaries(self, owner: str) -> int:
-        mine = [each for each in self.temporaries() if each.owner == owner]
+    def open_temporary(self, owner: str, name: str) -> LocalHandle:
+        return LocalHandle(name, self._tmp / check_name(f"{check_owner(owner)}.{name}"))
+
+    def withdraw(self, name: str, owner: str) -> None:
+        path = self.root / check_name(name)
+        with storage_errors("move a file", path), suppress(FileNotFoundError):
+            path.rename(self._tmp / f"{check_owner(owner)}.{path.name}")
+
+    def sweep_temporaries(self, owner: str, keep: Container[str] = ()) -> int:
+        mine = [each for each in self.temporaries() if each.owner == owner and each.name not in keep]
         for each in mine:
             path = self._tmp / (f"{each.owner}.{each.name}" if each.name else each.owner)
             with storage_errors("remove a temporary file", path):

@@ -24,12 +24,34 @@ def sync_directory(path: Path) -> None:
         os.close(fd)
 
 
+class LocalReach:
+    """The first `bytes` bytes of a file that is being written, by a descriptor of its own."""
+
+    def __init__(self, fd: int, length: int, temporary: Path, folder: Path | None) -> None:
+        self.bytes = length
+        self._fd, self._temporary, self._folder = os.dup(fd), temporary, folder
+
+    def sync(self) -> None:
+        try:
+            os.fdatasync(self._fd)
+            if self._folder is not None:
+                sync_directory(self._folder)
+        except OSError as error:
+            raise storage_error(error, "write", self._temporary) from error
+
+    def close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
 class LocalWriter:
     """One new file: `temporary` while it is written, `final` once it is sealed."""
 
     def __init__(self, name: str, temporary: Path, final: Path, reserve: int) -> None:
         self.name = name
         self._temporary, self._final = temporary, final
+        self._named = False  # whether somebody has been told to sync the directory
         try:
             self._file = DirectFile(temporary)
         except OSError as error:
@@ -55,6 +77,25 @@ class LocalWriter:
     def write(self, data: Buffer, /) -> None:
         self._check_open()
         self._guarded("write", lambda: self._file.write(data))
+
+    def reach(self, *, settle: bool = False) -> LocalReach:
+        self._check_open()
+        if settle:
+            self._guarded("write", self._file.settle)
+        folder = None if self._named else self._temporary.parent
+        try:
+            found = LocalReach(self._file.fd, self._file.reach, self._temporary, folder)
+        except OSError as error:
+            raise storage_error(error, "write", self._temporary) from error
+        self._named = True
+        return found
+
+    def leave(self) -> None:
+        if self._file.closed:
+            return
+        with suppress(OSError):  # only space is lost
+            self._file.cut()
+        self._file.close()
 
     def _place(self) -> None:
         folder = self._final.parent

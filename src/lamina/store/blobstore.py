@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lamina.store.index import ChunkIndex
     from lamina.store.optimize import Optimized
     from lamina.store.packs import ChunkReader, Packs
+    from lamina.store.partials import Partials
     from lamina.store.recipe import Head
     from lamina.store.session import Session
     from lamina.store.tuning import Tuning
@@ -130,6 +131,13 @@ class BlobStore:
     # -- blobs
 
     @cached_property
+    def partials(self) -> Partials:
+        """What is kept of downloads that were interrupted."""
+        from lamina.store.partials import Partials
+
+        return Partials(self.state_dir, self.backend)
+
+    @cached_property
     def packs(self) -> Packs:
         """The packs, by their numbers."""
         from lamina.store.packs import Packs
@@ -195,16 +203,22 @@ class BlobStore:
             for block_id in self.head_of_row(row).entry_blocks:
                 yield decode_block(bytes(chunks.chunk(block_id, digest)))
 
-    def drop_pack_file(self, number: int, name: str) -> None:
-        """Delete the file of a pack that was never published, or that the collector is done with."""
+    def drop_pack_file(self, number: int, name: str, owner: str | None = None) -> None:
+        """Delete the file of a pack that was never published, or that the collector is done with.
+
+        With an `owner` (a lease, whose partial names it) it becomes a temporary again instead.
+        """
         from lamina.store.packs import pack_path
 
         self.packs.forget(number)
         self.pack_names.pop(number, None)
-        self.backend.delete(pack_path(name))
+        if owner is None:
+            self.backend.delete(pack_path(name))
+        else:
+            self.backend.withdraw(pack_path(name), owner)
 
-    def drop_unpublished(self, packs: Iterable[tuple[int, str]]) -> None:
-        """Delete the files of packs (number, name) of a writer that gave up.
+    def drop_unpublished(self, packs: Iterable[tuple[int, str]], kept: Mapping[str, str] | None = None) -> None:
+        """Delete the files of packs (number, name) of a writer that gave up; those in `kept` (name: lease) are put aside.
 
         Those that the catalog knows stay: an interrupt may come when the transaction is through, and before its caller knows.
         """
@@ -217,7 +231,7 @@ class BlobStore:
             published = {pack.name for pack in self.catalog.packs()}
             for number, name in given:
                 if name not in published:
-                    self.drop_pack_file(number, name)
+                    self.drop_pack_file(number, name, (kept or {}).get(name))
 
     # -- upkeep
 

@@ -30,6 +30,7 @@ from lamina.store.entries import encode_blocks
 from lamina.store.hashing import HashHub
 from lamina.store.index import ChunkIndex
 from lamina.store.inflated import Inflater
+from lamina.store.journalling import Journal
 from lamina.store.recipe import Head, RecipeWriter
 from lamina.store.sink import PackSink
 from lamina.store.stages import Stages
@@ -40,6 +41,7 @@ I64 = npt.NDArray[np.int64]
 
 # Chosen by the table in FORMAT.md; a promise: other sizes would find less of what older versions stored.
 CUTTING = 16 << 10, 64 << 10, 256 << 10  # least, average, most bytes of a chunk
+SAMPLE = 64 << 10  # bytes of a compressed blob that tell whether to compress it again
 
 
 @dataclass(slots=True)
@@ -84,15 +86,22 @@ class Ingest:
         algorithms: Iterable[str],
         watch: Callable[[memoryview], None] | None = None,
         stages: Stages | None = None,
+        journal: Callable[[int], Journal] | None = None,
     ) -> Ingested:
-        """Read a stream to its end and store what is new of it."""
+        """Read a stream to its end and store what is new of it; with `journal`, of a compressed one a journal is kept."""
         first, reader = peek(reader)
+        kind = sniff(first)
         lane = self._enter()
         try:
-            with (
-                contextlib.closing(_Blob(self, lane, sniff(first), {"sha256", *algorithms}, stages or Stages())) as blob,
-                contextlib.closing(lane.pool.read(reader, watch, blob.stages)) as pieces,  # before the lane is used again
-            ):
+            with contextlib.ExitStack() as stack:
+                kept = journal(lane.number) if journal is not None and kind else None
+                if kept is not None:
+                    stack.callback(kept.end)
+                blob = stack.enter_context(
+                    contextlib.closing(_Blob(self, lane, kind, {"sha256", *algorithms}, stages or Stages(), kept)))
+                piece = BODY if kept is None else kept.piece
+                pieces = stack.enter_context(  # closed before the lane is used again
+                    contextlib.closing(lane.pool.read(reader, watch, blob.stages, piece)))
                 for filled in pieces:
                     if self._stopped:
                         raise Interrupted("the session has ended")
@@ -129,8 +138,14 @@ class Ingest:
                 self._sink.meta(data, ids[0])
         return chunk_id
 
-    def store(self, kind: int, source: U8, offsets: I64, lengths: I64, lane: int, stages: Stages) -> tuple[U8, int]:
-        """Name the chunks of one buffer and store the new ones; their ids, and the bytes of the new ones."""
+    def store(
+        self, kind: int, source: U8, offsets: I64, lengths: I64, lane: int, stages: Stages, *,
+        raw: bool = False, journal: Journal | None = None,
+    ) -> tuple[U8, int]:
+        """Name the chunks of one buffer and store the new ones; their ids, and the bytes of the new ones.
+
+        `raw`: without trying to compress them; `journal` is told where they lie.
+        """
         size = int(lengths.sum())
         with stages.timed("id", size):
             ids = hash_many(source, offsets, lengths)
@@ -138,13 +153,18 @@ class Ingest:
             with stages.timed("look-up", size):
                 claim = self.index.claim(ids)
                 self._rely(claim.packs)
-            if not len(claim.new):
-                return ids, 0
             rows = np.asarray(claim.new, np.int64)
             new = int(lengths[rows].sum())
-            with stages.timed("lay", new):
-                self._sink.place(kind, source, offsets, lengths, rows, ids, lane)
+            if new:
+                with stages.timed("lay", new):
+                    self._sink.place(kind, source, offsets, lengths, rows, ids, lane, raw=raw)
+            if journal is not None:
+                journal.add(ids, lengths, *self.index.lookup(ids))
         return ids, new
+
+    def shrinks(self, sample: memoryview) -> bool:
+        """Whether compression does anything for bytes like these."""
+        return self._sink.shrinks(sample)
 
     def _rely(self, packs: npt.NDArray[np.uint32]) -> None:
         # Not np.unique: it imports numpy.ma, 20 ms of every command's start.
@@ -158,8 +178,10 @@ class Interrupted(Exception):
 class _Blob:
     """One stream on its way in, for a compressed one with an inflater in a thread of its own."""
 
-    def __init__(self, ingest: Ingest, lane: Lane, kind: Kind, algorithms: set[str], stages: Stages) -> None:
-        self._ingest, self._lane, self.stages = ingest, lane, stages
+    def __init__(self, ingest: Ingest, lane: Lane, kind: Kind, algorithms: set[str], stages: Stages,
+                 journal: Journal | None = None) -> None:
+        self._ingest, self._lane, self.stages, self._journal = ingest, lane, stages, journal
+        self._raw: bool | None = None if kind else False  # not known yet of a compressed one
         self._splitter = Splitter(ingest.cutter, BODY, opaque=bool(kind), entries=not kind)
         self._recipe = RecipeWriter(ingest.meta)
         self._head = Head(Digest("sha256:" + "0" * 64), "", 0)
@@ -175,6 +197,8 @@ class _Blob:
         if self._side is not None:
             self._side.give(view)
         self._head.size += filled.count
+        if self._raw is None:  # hardly ever does compressing once more gain anything: gzip -0
+            self._raw = not self._ingest.shrinks(view[filled.count // 2 :][:SAMPLE])
         splitter, recipe = self._splitter, self._recipe
         contents, content_lengths, segments, segment_lengths = splitter.feed(filled.buffer, filled.count, filled.last)
         self.stages.add("scan", splitter.scan_seconds, splitter.scan_seconds, filled.count)
@@ -193,6 +217,8 @@ class _Blob:
         self._hasher.wait(LAG)
         if self._side is not None:
             self._side.wait(LAG)
+        if self._journal is not None:
+            self._journal.step()
 
     def finish(self) -> Ingested:
         """All has been fed: the head and the digests."""
@@ -218,7 +244,8 @@ class _Blob:
             self._side.end()
 
     def _store(self, kind: int, source: U8, offsets: I64, lengths: I64) -> U8:
-        ids, new = self._ingest.store(kind, source, offsets, lengths, self._lane.number, self.stages)
+        ids, new = self._ingest.store(kind, source, offsets, lengths, self._lane.number, self.stages, raw=bool(self._raw),
+                                      journal=self._journal)
         self._new += new
         return ids
 

@@ -131,6 +131,12 @@ def _candidates(catalog: Catalog, state_dir: Path) -> list[str]:
     return sorted(rows | _names(state_dir))
 
 
+def is_alive(state_dir: Path, lease: str) -> bool:
+    """Whether somebody holds that lease."""
+    with _dead(state_dir / _LEASES / lease) as dead:
+        return not dead
+
+
 def dead_leases(catalog: Catalog, state_dir: Path) -> list[str]:
     """The ids of leases whose holder is no more, with or without a row."""
     found = []
@@ -149,8 +155,12 @@ def reap(catalog: Catalog, state_dir: Path, backend: Backend) -> list[str]:
     found = [name for name in _candidates(catalog, state_dir) if _reap(catalog, state_dir, name)]
     # Temporaries first, then files: an owner makes its lease before its temporaries.
     owners = {each.owner for each in backend.temporaries()}
-    for owner in sorted(owners - _names(state_dir)):
-        backend.sweep_temporaries(owner)
+    if gone := sorted(owners - _names(state_dir)):
+        from lamina.store.partials import Partials
+
+        kept = Partials(state_dir, backend).named()  # after the leases: who ended in between has written what it names
+        for owner in gone:
+            backend.sweep_temporaries(owner, kept)
     return found
 
 

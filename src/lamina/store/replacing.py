@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -70,6 +71,7 @@ def alone(store: BlobStore, kind: str) -> Iterator[Lease]:
             raise Conflict("another collection or optimization is running", store.path, "wait for it to end") from None
         reap(store.catalog, store.state_dir, store.backend)
         with Lease.acquire(store.catalog, store.state_dir, kind) as lease:
+            store.partials.tidy(lambda digest: store.catalog.blob(digest) is not None, time.time())
             _drop_orphans(store, lease)
             yield lease
     finally:
@@ -89,8 +91,14 @@ def _drop_orphans(store: BlobStore, own: Lease) -> None:
     if oldest_start(store.catalog, store.state_dir) == 0:
         return  # somebody holds a lease whose row went with a lost catalog: it may be a writer
     known = {pack.name for pack in store.catalog.packs()}
+    partials = store.partials.named()
     for name in files:
-        if name.rpartition("/")[2] not in known:
+        pack = name.rpartition("/")[2]
+        if pack in known:
+            continue
+        if pack in partials:  # among the temporaries a rebuild of the catalog does not look
+            store.backend.withdraw(name, partials[pack])
+        else:
             store.backend.delete(name)
 
 

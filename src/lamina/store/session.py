@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from lamina import oci
-from lamina.content import Reader, Taken
+from lamina.content import Reader, Resumable, Taken
 from lamina.content.inflate import InflatingReader, peek, sniff
 from lamina.content.progress import Progress, Silent
 from lamina.content.referrers import Subjects
@@ -23,11 +23,13 @@ from lamina.store import documents, layout
 from lamina.store.codec import Compression
 from lamina.store.copying import copy_live
 from lamina.store.ingest import Ingest, Ingested
+from lamina.store.journalling import FROM, Journal, Journals
 from lamina.store.lanes import run_lanes
 from lamina.store.lease import Lease
 from lamina.store.marks import Marks
 from lamina.store.publish import Name, Publication, publish
 from lamina.store.recipe import Head
+from lamina.store.resuming import Resumed
 from lamina.store.schema import BlobRow, ImageRow, PackRow, rank
 from lamina.store.sink import PackSink, SealedPack
 from lamina.store.stages import Stages
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from lamina.store.blobstore import BlobStore
 
 DOCUMENT_LIMIT = 4 << 20
+AGAIN = "what had come of it is thrown away: get it again"
 TENDING = 0.05  # seconds that a commit gives to the merging of index files
 DOCUMENTS_LIMIT = 64 << 20  # of one session, held until it commits
 
@@ -64,6 +67,10 @@ class Savepoint:
     names: int
 
 
+class _TooLong(SizeMismatch):
+    """More bytes came than were announced."""
+
+
 def _is_document(descriptor: Descriptor) -> bool:
     """Whether it is kept whole: manifests and indexes, and configs that are not beyond all measure."""
     media_type = descriptor.media_type
@@ -82,7 +89,8 @@ def _is_more(descriptor: Descriptor, row: BlobRow) -> bool:
 class Session:
     """A `Target` and an `Intake` over the store.  Pushes may come from several threads, and blobs run side by side.
 
-    Leaving the context without `commit` undoes everything.
+    Leaving the context without `commit` undoes everything; but what has come of blobs with resumable readers is put aside, and
+    a later session that is given them begins where that ends (FORMAT.md, "Partials").
     """
 
     def __init__(
@@ -116,6 +124,7 @@ class Session:
             self.lease.release()
             raise
         self._ingest: Ingest | None = None
+        self._journals = Journals(store.partials, self.lease.id, self.sink, store.packs.footer, self._own.__contains__)
 
     # -- packs
 
@@ -304,6 +313,9 @@ class Session:
             relied = self._ingest.relied if self._ingest is not None else set()
             publish(self._store, self, publication, relied)
             self._over = True
+            with contextlib.suppress(OSError, LaminaError):  # what is left is cleared away by a collection
+                self._journals.finish(discard=True)
+                self._store.partials.done(self._blobs, self.lease.id)
             self.stats.stored = self.sink.stored
             self.stats.finish()
             with contextlib.ExitStack() as stack:
@@ -336,7 +348,10 @@ class Session:
                 yield self._store.head_of_row(row)
 
     def abort(self) -> None:
-        """Undo: nothing of this session was visible, and its packs go, the newest first: a journal before what it names."""
+        """Undo: nothing of this session was visible, and its packs go, the newest first: a journal before what it names.
+
+        Those that partials name are put aside.
+        """
         with self._lock:
             if self._over:
                 return
@@ -344,8 +359,9 @@ class Session:
             with contextlib.ExitStack() as stack:
                 stack.callback(self._close)
                 self._stop()
-                self.sink.close()
-                self._store.drop_unpublished((pack.number, pack.name.hex()) for pack in reversed(self._sealed.values()))
+                self.sink.close(self._journals.kept)
+                packs = [(pack.number, pack.name.hex()) for pack in reversed(self._sealed.values())]
+                self._store.drop_unpublished(packs, self._journals.kept())
 
     def __enter__(self) -> Self:
         return self
@@ -360,6 +376,7 @@ class Session:
         with contextlib.ExitStack() as stack:
             stack.callback(self.lease.release)
             stack.callback(self.index.close)
+            stack.callback(self._journals.finish)
             stack.callback(self.sink.close)
             if self._ingest is not None:
                 stack.callback(self._ingest.close)
@@ -415,6 +432,7 @@ class Session:
         for digest in self._unclaimed:
             del self._blobs[digest]
         self.sink.seal()
+        kept = self._journals.kept(self._blobs)
         marks = Marks(self._store)
         for row in self._blobs.values():
             if row.kind != "document":
@@ -428,7 +446,7 @@ class Session:
             self.index.forget(pack.number)
             self._own.discard(pack.number)
             del self._sealed[pack.number]
-            self._store.drop_pack_file(pack.number, pack.name.hex())
+            self._store.drop_pack_file(pack.number, pack.name.hex(), kept.get(pack.name.hex()))
 
     def _find(self, digest: str) -> BlobRow | None:
         own = self._blobs.get(digest)
@@ -479,22 +497,56 @@ class Session:
         )
 
     def _push_blob(self, descriptor: Descriptor, reader: Reader) -> None:
-        with self._proving():
-            taken = self._take(reader, descriptor.digest.algorithm, descriptor.digest, descriptor.size)
-            digest = taken.digests[descriptor.digest.algorithm]
-            if taken.head.size != descriptor.size:
-                raise SizeMismatch(f"{taken.head.size} bytes instead of {descriptor.size}", descriptor.digest, "get it again")
-            if digest != descriptor.digest:
-                raise DigestMismatch(f"the content has the digest {digest}", descriptor.digest, "get it again")
+        with self._proving(), contextlib.ExitStack() as stack:
+            journal = None
+            if isinstance(reader, Resumable) and descriptor.size > FROM:
+                reader, journal = self._resume(descriptor, reader, stack)
+            try:
+                taken = self._take(reader, descriptor.digest.algorithm, descriptor.digest, descriptor.size, journal)
+                digest = taken.digests[descriptor.digest.algorithm]
+                if taken.head.size < descriptor.size:  # what has come may be right: it is kept
+                    what = f"{taken.head.size} bytes instead of {descriptor.size}"
+                    raise SizeMismatch(what, descriptor.digest, "get it again")
+                if digest != descriptor.digest:
+                    hint = AGAIN if journal else "get it again"
+                    raise DigestMismatch(f"the content has the digest {digest}", descriptor.digest, hint)
+            except (_TooLong, DigestMismatch):
+                if journal is not None:
+                    self._forget(descriptor.digest)
+                raise
             kind = "layer" if oci.is_layer(descriptor.media_type) else "blob"
             with self._lock:
                 self._keep(taken, digest, kind, descriptor.media_type)
 
-    def _take(self, reader: Reader, algorithm: str, label: str, size: int | None) -> Ingested:
+    def _resume(
+        self, descriptor: Descriptor, reader: Resumable, stack: contextlib.ExitStack
+    ) -> tuple[Reader, Callable[[int], Journal]]:
+        """The blob's reader, which begins with what came before, if there is something; and what makes its journal."""
+        digest, size = descriptor.digest, descriptor.size
+        self._journals.wait_for(digest)  # an earlier try of this session
+        old = self._store.partials.furthest(digest, size, self.lease.id)
+        found: Reader = reader
+        if old is not None:
+            chunks = self._store.chunks(self.index)
+            self._progress.state(digest, "resuming")
+            found = stack.enter_context(contextlib.closing(Resumed(
+                old[0], size, reader, self._store.backend, lambda chunk_id: chunks.chunk(chunk_id, digest),
+                lambda: self._progress.state(digest, "downloading"))))
+        return found, lambda lane: self._journals.begin(digest, size, lane, old)
+
+    def _forget(self, digest: str) -> None:
+        """What came of a blob is not what it should be: the next try is to begin from its beginning."""
+        self._journals.wait_for(digest)
+        for each in self._store.partials.of(digest, self.lease.id):
+            self._store.partials.drop(each)
+
+    def _take(
+        self, reader: Reader, algorithm: str, label: str, size: int | None, journal: Callable[[int], Journal] | None = None
+    ) -> Ingested:
         started = time.monotonic()
         self._progress.start(label, label, size)
         stages = Stages(self.stats.stages)
-        taken = self.ingest.take(reader, [algorithm], self._watch(label, size), stages)
+        taken = self.ingest.take(reader, [algorithm], self._watch(label, size), stages, journal)
         seconds = time.monotonic() - started
         digest = taken.digests[algorithm]
         with self._lock:
@@ -509,7 +561,7 @@ class Session:
             nonlocal seen
             seen += len(view)
             if size is not None and seen > size:
-                raise SizeMismatch(f"more than the {size} bytes announced", label, "get it again")
+                raise _TooLong(f"more than the {size} bytes announced", label, "get it again")
             self._progress.advance(label, len(view))
 
         return watch

@@ -11,7 +11,7 @@ import os
 import queue
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -141,14 +141,17 @@ class PackSink:
         rows: npt.NDArray[np.int64],
         ids: npt.NDArray[np.uint8],
         lane: int = 0,
+        *,
+        raw: bool = False,
     ) -> None:
         """Copy the chunks `rows` of `source` into frames of this kind.  They have their places when this returns.
 
-        Chunks of one kind and lane lie together in the order in which they come, across blobs.
+        Chunks of one kind and lane lie together in the order in which they come, across blobs.  `raw`: they are not
+        compressed, as without compression.
         """
         chunks = _Chunks(source, offsets, lengths, ids)
         with self.lock:
-            if self._compression.level == 0:
+            if raw or self._compression.level == 0:
                 alone = lengths[rows] >= ALONE
                 self._place_alone((kind, lane), chunks, rows[alone])
                 rows = rows[~alone]
@@ -243,16 +246,40 @@ class PackSink:
             reached.wait()
             self._check()
 
-    def close(self) -> None:
-        """Stop the threads.  Packs that are not sealed are dropped."""
+    def shrinks(self, sample: memoryview) -> bool:
+        """Whether compression does anything for bytes like these."""
+        return self._compression.level > 0 and self._compression.encode(sample)[0] != layout.RAW
+
+    def open_packs(self) -> dict[int, OpenPack]:
+        """Packs that are not sealed, by number; asked for with the lock held, they have all that has been placed."""
+        return {pack.number: pack for pack in list(self._open)}
+
+    def after(self, kind: int, lane: int, then: Callable[[], None]) -> None:
+        """Finish what is open of that lane, and let the writer thread call `then` when all laid down so far is written."""
+        with self.lock:
+            if (kind, lane) in self._frames:
+                self._finish_frame((kind, lane))
+            if (kind, lane) in self._runs:
+                self._finish_run((kind, lane))
+            self._work.put(then)
+
+    def fail(self, error: BaseException) -> None:
+        """What has been written may not last: the next call raises this."""
+        self._failure = self._failure or error
+
+    def close(self, keep: Callable[[], Container[str]] = frozenset) -> None:
+        """Stop the threads.  Packs that are not sealed are dropped, but for those (hex) that `keep` names then."""
         self._closed = True
         if self._thread.is_alive():
             self._work.put(None)
             self._thread.join()
             self._pool.shutdown(cancel_futures=True)
+        if not self._open:
+            return
+        kept = keep()
         with ExitStack() as stack:  # one that cannot be removed must not keep the others
             for pack in self._open:
-                stack.callback(pack.writer.abort)
+                stack.callback(pack.writer.leave if pack.name.hex() in kept else pack.writer.abort)
             self._open.clear()
 
     # -- inside
@@ -319,10 +346,7 @@ class PackSink:
     ) -> None:
         rows = np.empty(len(ids), layout.PLACE)
         rows["record"], rows["offset"], rows["length"] = record, offsets, lengths
-        pack.ids.append(ids)
-        pack.places.append(rows)
-        self._on_placed(pack.number, ids, pack.chunks)
-        pack.chunks += len(ids)
+        self._on_placed(pack.number, ids, pack.place(ids, rows))
 
     def _add(self, item: _Item) -> None:
         """One record more, to a worker and then to the writer."""
@@ -361,7 +385,7 @@ class PackSink:
                 pack.writer.write(layout.record_header(item.kind, codec, len(stored), item.length, item.rows, check))
                 at = pack.size + layout.RECORD_HEADER.size
                 pack.writer.write(stored)
-            pack.written[item.record] = (at, len(stored), item.length, item.rows, item.kind, codec, 0, check)
+            pack.written.put(item.record, (at, len(stored), item.length, item.rows, item.kind, codec, 0, check))
             pack.size = at + len(stored)
             pack.written_plain += item.length
         finally:
@@ -374,9 +398,9 @@ class PackSink:
             pack = run.pack
             with self._stages.timed("write", run.used):
                 pack.writer.write(memoryview(run.buffer)[: run.used])
-            for _, records in run.parts:
+            for numbers, records in run.parts:
                 records["offset"] += pack.size
-            pack.runs += run.parts
+                pack.written.put(numbers, records)
             pack.size += run.used
             pack.written_plain += run.used
         finally:
@@ -388,16 +412,14 @@ class PackSink:
         zeros = layout.padding(pack.size)
         ids = np.concatenate(pack.ids) if pack.ids else np.empty((0, 32), np.uint8)
         places = np.concatenate(pack.places) if pack.places else np.empty(0, layout.PLACE)
-        records = np.empty(pack.records, layout.RECORD)
-        records[list(pack.written)] = np.array(list(pack.written.values()), layout.RECORD)
-        for numbers, rows in pack.runs:
-            records[numbers] = rows
+        records = pack.written.rows(pack.records)
         keys = layout.encode_keys([pack.keys[record] for record in sorted(pack.keys)])
         parts = [zeros, *layout.footer(pack.name, pack.size + len(zeros), records, ids, places, keys)]
         with self._stages.timed("sync", sum(len(part) for part in parts)):
             for part in parts:
                 pack.writer.write(part)
             pack.writer.seal()
+        pack.sealed = True
         self._open.remove(pack)
         size = pack.size + sum(len(part) for part in parts)
         self.stored += size

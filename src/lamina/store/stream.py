@@ -51,14 +51,16 @@ class BufferPool:
         self._free = [_aligned(headroom + BODY) for _ in range(BUFFERS)]
 
     def read(
-        self, reader: Reader, watch: Callable[[memoryview], None] | None = None, stages: Stages | None = None
+        self, reader: Reader, watch: Callable[[memoryview], None] | None = None, stages: Stages | None = None,
+        piece: int = BODY,
     ) -> Generator[Filled, None, None]:
-        """The reader's bytes, buffer by buffer, read ahead by a thread.
+        """The reader's bytes, buffer by buffer, read ahead by a thread; `piece` bytes each, but for the last.
 
         When a buffer is asked for, the one `LAG` before the last is filled again: consumers in other threads are to be done
         with that one (`Consumer.wait(LAG)` after each `give` sees to it).
 
-        What the reader raises is raised here.  `watch` sees each buffer in the reading thread (progress, limits).
+        What the reader raises is raised here, after what came before.  `watch` sees each buffer in the reading thread
+        (progress, limits).
         """
         free: queue.SimpleQueue[npt.NDArray[np.uint8] | None] = queue.SimpleQueue()
         full: queue.SimpleQueue[Filled | BaseException] = queue.SimpleQueue()
@@ -71,13 +73,16 @@ class BufferPool:
             try:
                 while (buffer := free.get()) is not None and not stopped.is_set():
                     cpu, wall = time.thread_time(), time.perf_counter()
-                    filled = self._fill(reader, buffer, stopped)
+                    filled, failure = self._fill(reader, buffer, min(piece, BODY), stopped)
                     if stages is not None:
                         stages.add("read", time.thread_time() - cpu, time.perf_counter() - wall, filled.count)
                     if watch is not None:
                         watch(filled.view)
-                    full.put(filled)
-                    if filled.last:
+                    if filled.count or filled.last:
+                        full.put(filled)
+                    if failure is not None:
+                        full.put(failure)
+                    if filled.last or failure is not None:
                         return
             except BaseException as error:  # raised again by the consumer
                 full.put(error)
@@ -103,12 +108,17 @@ class BufferPool:
             if thread.is_alive():  # it sits in a read that does not return (a silent pipe): leave it its buffers
                 self._free = [_aligned(self.headroom + BODY) for _ in range(BUFFERS)]
 
-    def _fill(self, reader: Reader, buffer: npt.NDArray[np.uint8], stopped: threading.Event) -> Filled:
+    def _fill(
+        self, reader: Reader, buffer: npt.NDArray[np.uint8], piece: int, stopped: threading.Event
+    ) -> tuple[Filled, BaseException | None]:
         view = memoryview(buffer)
-        at, end = self.headroom, self.headroom + BODY
-        while at < end and not stopped.is_set():
-            count = reader.readinto(view[at:end])
-            if count == 0:
-                return Filled(buffer, self.headroom, at - self.headroom, True)
-            at += count
-        return Filled(buffer, self.headroom, BODY, False)
+        at, end = self.headroom, self.headroom + piece
+        try:
+            while at < end and not stopped.is_set():
+                count = reader.readinto(view[at:end])
+                if count == 0:
+                    return Filled(buffer, self.headroom, at - self.headroom, True), None
+                at += count
+        except BaseException as error:
+            return Filled(buffer, self.headroom, at - self.headroom, False), error
+        return Filled(buffer, self.headroom, at - self.headroom, False), None
