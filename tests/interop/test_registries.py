@@ -101,7 +101,7 @@ def test_skopeo_and_buildah_push(saved: Callable[..., Path], engine: Docker, pod
     lamina("tag", name, again)
     lamina("push", "-q", again)
     assert registry.manifest("ours", "1") == registry.manifest("theirs", "1")
-    assert image_id(lamina, again) == engine.id(GONE)
+    assert image_id(lamina, again) == registry.config("theirs", "1")
     podman.clear()
     try:
         run("buildah", *podman.storage, "pull", "-q", "--tls-verify=false", again)
@@ -209,7 +209,7 @@ def test_all_tags_and_mirror(registry: DebianRegistry, scratch: Path, saved: Cal
     for tag, source in (("1.0", APP), ("1.1", GONE), ("edge", GONE)):
         lamina("tag", source, f"{registry.host}/app:{tag}")
     lamina("push", "-q", "-a", f"{registry.host}/app")
-    assert lamina("tags", f"{registry.host}/app").split() == ["1.0", "1.1", "edge"]
+    assert sorted(lamina("tags", f"{registry.host}/app").split()) == ["1.0", "1.1", "edge"]
     other("pull", "-q", "-a", f"{registry.host}/app")
     assert sorted(other("images", "--format", "{{.Tag}}").split()) == ["1.0", "1.1", "edge"]
     with debian_registry(tmp_path / "second") as target:
@@ -218,7 +218,7 @@ def test_all_tags_and_mirror(registry: DebianRegistry, scratch: Path, saved: Cal
         lamina("mirror", "-q", plan)
         for tag in ("1.0", "1.1"):
             assert target.digest("kept/app", tag) == registry.digest("app", tag)
-        assert lamina("tags", f"{target.host}/kept/app").split() == ["1.0", "1.1"]
+        assert sorted(lamina("tags", f"{target.host}/kept/app").split()) == ["1.0", "1.1"]
         lamina("tag", APP, f"{registry.host}/app:1.1")
         lamina("push", "-q", f"{registry.host}/app:1.1")
         lamina("mirror", "-q", plan)
