@@ -281,7 +281,8 @@ def layout(directory: Path, size: int) -> None:
     with tarfile.open(fileobj=plain, mode="w") as tar:
         info = tarfile.TarInfo("random")
         info.size = size
-        tar.addfile(info, io.BytesIO(random.Random(4).randbytes(size)))
+        source = random.Random(4)
+        tar.addfile(info, io.BytesIO(b"".join(source.randbytes(size // 100) for _ in range(100))))
     packed = gzip.compress(plain.getvalue(), 0, mtime=0)
 
     def put(data: bytes, media_type: str) -> dict[str, object]:
