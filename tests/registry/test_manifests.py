@@ -131,6 +131,13 @@ def test_a_manifest_of_100_mb_is_not_read(fake: Fake, target: RegistryTarget) ->
     assert len(sent) < 20
 
 
+def test_a_head_of_100_mb(fake: Fake, target: RegistryTarget) -> None:
+    fake.fault("HEAD", ONE, lambda exchange: (exchange.reply(200, {
+        "Content-Type": OCI_MANIFEST, "Content-Length": "100000000", "Docker-Content-Digest": Digest.of(MANIFEST)}), True)[-1])
+    with pytest.raises(LimitExceeded):
+        target.head("one")
+
+
 def test_a_manifest_of_100_mb_that_does_not_say_so(fake: Fake, target: RegistryTarget) -> None:
     def endless(exchange: Exchange) -> bool:
         exchange.raw(f"HTTP/1.1 200 OK\r\nContent-Type: {OCI_MANIFEST}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())

@@ -128,12 +128,20 @@ def test_patience_ends(fake: Fake, target: RegistryTarget) -> None:
 
 
 @pytest.mark.parametrize(("hook", "error"), [
-    (served(1, 9_999), RegistryError), (served(0, 10_000), RegistryError), (served(0, 9_999, len(DATA) + 1), SizeMismatch),
+    (served(1, 9_999), RegistryError), (served(0, 9_999, len(DATA) + 1), SizeMismatch),
     (served(0, 9_999, Content_Encoding="gzip"), RegistryError), (served(0, 0, status=404), NotFound),
     (served(0, 0, status=403), LaminaError)])
 def test_what_is_wrong(fake: Fake, target: RegistryTarget, hook: Callable[[Exchange], bool], error: type[Exception]) -> None:
     fake.fault("GET", GET, hook)
     failing(target.fetch(BLOB), error)
+
+
+def test_more_than_was_asked_for(fake: Fake, target: RegistryTarget) -> None:
+    def longer(exchange: Exchange) -> bool:
+        first, last = (int(text) for text in exchange.headers["Range"][6:].split("-"))
+        return served(first, last + 1)(exchange)
+    fake.fault("GET", GET, longer)
+    failing(target.fetch(BLOB), RegistryError)
 
 
 def test_a_range_in_parts(fake: Fake, target: RegistryTarget) -> None:
