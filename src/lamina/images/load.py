@@ -13,6 +13,7 @@ from lamina.archive import ArchiveSource, open_source
 from lamina.archive.opening import Readable, archives_in, plain_size
 from lamina.content.ahead import layers_of
 from lamina.content.copy import CopyResult, copy_graph
+from lamina.content.referrers import hanging
 from lamina.errors import LaminaError, NotFound, StoreError, UsageError
 from lamina.images.names import short_id
 from lamina.images.records import root_image_id
@@ -94,14 +95,19 @@ class _Load:
                             yield Job(layer, partial(self.archive.fetch, layer))
 
     def walk(self) -> None:
-        """Copy each root."""
-        for _, root in self.references:
-            if root.digest not in self.copies:
-                copy = copy_graph(self.archive, self.session, root, platform=self.platform)
+        """Copy each root, with what refers to it; a referrer that came so is none."""
+        aside = hanging(self.archive, self.references)
+        came: set[str] = set()
+        for _, root in sorted(self.references, key=lambda pair: pair[1].digest in aside):
+            # One that refers to nothing here stands for itself, but not to one platform.
+            if root.digest not in self.copies and root.digest not in came and not (self.platform and root.digest in aside):
+                copy = copy_graph(self.archive, self.session, root, platform=self.platform, referrers=bool(aside))
+                came.update(one.digest for one in copy.referrers)
                 self.copies[root.digest] = copy
                 if self.archive.format == _MADE_IN:
                     for manifest in copy.manifests:
                         self.session.mark_made(manifest)
+        self.references = [(name, root) for name, root in self.references if root.digest in self.copies]
         self.archive.check_unchanged()
 
     def name(self, tagger: Tagger) -> None:
