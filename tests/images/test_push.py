@@ -157,6 +157,12 @@ def test_a_mount_that_is_refused_is_an_upload(store: ImageStore, fake: Fake, net
     result = only(store.push([f"{host}/other/name:1"], network=net))
     assert result.sent == sum(map(len, fake.repositories["other/name"].blobs.values()))
     assert unpacked(fake, "other/name", "1") == list(APP.layers)
+    # The places that were of no use are not tried again.
+    store.tag(f"{host}/app:1", f"{host}/third:1")
+    told = Told()
+    only(store.push([f"{host}/third:1"], network=net, progress=told))
+    assert all(words[-1] == "done: mounted from other/name" for words in told.words.values())
+    assert not fake.asked("POST", "/v2/third/.*from=app")
 
 
 def test_what_the_registry_has_lost_is_pushed_again(store: ImageStore, fake: Fake, net: Network, host: str) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lamina.content.progress import Progress
 from lamina.content.referrers import is_document
 from lamina.digest import Digest
-from lamina.errors import StorageError, StoreError
+from lamina.errors import InvalidContent, NotFound, StorageError, StoreError
 from lamina.images.remotes import Remote
-from lamina.oci import Descriptor
+from lamina.oci import Descriptor, children
 from lamina.reference import Reference
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Destination:
     def __init__(self, store: BlobStore, remote: Remote, reference: Reference, progress: Progress) -> None:
         self.store, self.remote, self.reference, self.progress = store, remote, reference, progress
         self.memory = store.catalog.remembered
-        self._offered: dict[str, str] = {}
+        self._offered: dict[str, list[str]] = {}
         self._seen: dict[str, None] = {}
         self._brought: set[str] = set()
         remote.mount_from = self._offer
@@ -34,19 +34,22 @@ class Destination:
         """Repositories of the same registry that have been seen to have a blob; the last one that was asked for was it."""
         for repository in self.memory.places(self.reference.domain, digest):
             if repository != self.reference.path:
-                self._offered[digest] = repository
+                self._offered.setdefault(digest, []).append(repository)
                 yield repository
 
     def found(self, descriptor: Descriptor) -> str:
         """The registry has it; in what words that is told."""
         self._see(descriptor)
-        source = self._offered.get(descriptor.digest)
-        return "exists" if source is None or descriptor.digest in self._brought else f"mounted from {source}"
+        sources = self._offered.get(descriptor.digest)
+        return f"mounted from {sources[-1]}" if sources and descriptor.digest not in self._brought else "exists"
 
     def brought(self, descriptor: Descriptor) -> int:
         """It went over; its bytes, if it is a blob."""
         self._see(descriptor)
         self._brought.add(descriptor.digest)
+        for repository in self._offered.pop(descriptor.digest, ()):
+            with suppress(StoreError, StorageError):  # it is not there any more, or not for us
+                self.memory.drop_place(self.reference.domain, repository, descriptor.digest)
         return 0 if is_document(descriptor.media_type) else descriptor.size
 
     def _see(self, descriptor: Descriptor) -> None:
@@ -70,3 +73,11 @@ class Destination:
         """What a layer came to."""
         with suppress(StoreError, StorageError):
             self.memory.add_encoding(row)
+
+
+def note_places(store: BlobStore, reference: Reference, manifests: Iterable[Descriptor]) -> None:
+    """What these manifests name has been seen in the repository: another one of its registry may mount it from there."""
+    with suppress(StoreError, StorageError, NotFound, InvalidContent):
+        named = [child for one in manifests for child in children(one.media_type, store.document(one.digest), one.digest)]
+        store.catalog.remembered.add_places(reference.domain, reference.path, [
+            one.digest for one in named if not is_document(one.media_type)])
