@@ -294,6 +294,16 @@ def test_an_index_to_another_repository_mounts(store: ImageStore, fake: Fake, ne
     assert fake.repositories["copy"].tags["1"] == result.digest
 
 
+def test_what_was_pulled_is_mounted_elsewhere(store: ImageStore, fake: Fake, net: Network, host: str, tmp_path: Path) -> None:
+    only(store.push([f"{host}/multi:1"], network=net))
+    with lamina.open(tmp_path / "other") as other:
+        assert other.pull([f"{host}/multi:1"], platform="all", network=net)[0].error is None
+        other.tag(f"{host}/multi:1", f"{host}/mine:1")
+        told = Told()
+        result = only(other.push([f"{host}/mine:1"], network=net, progress=told))
+    assert result.sent == 0 and all(words[-1] == "done: mounted from multi" for words in told.words.values()) and told.words
+
+
 # -- names
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lamina.content.progress import Silent
 from lamina.content.referrers import is_document
 from lamina.errors import DigestMismatch, LaminaError, NotFound, StoreError, UsageError
+from lamina.images.destination import note_places
 from lamina.images.platforms import NoPlatform, choose, needed, parse_wanted
 from lamina.images.records import ref_of, root_image_id
 from lamina.images.remotes import Network, Remote, asked, image_tags
@@ -188,6 +189,7 @@ class _Pull:
                 tagger.name(self.root, self.name)
                 tagger.finish()
                 session.commit()
+        note_places(self.store, self.reference, [one for copy in copies for one in copy.manifests])
         return PullResult(str(self.name), self.name.familiar(), str(self.root.digest), self._image_id(), newer,
                           tuple(dict.fromkeys(str(one.digest) for copy in copies for one in copy.referrers)),
                           tuple(text for copy in copies for text in _missing(self.name, copy)))
