@@ -167,6 +167,59 @@ class BackendContract:
         kept.seal()
         assert get(backend, "packs/ab/kept") == b"x"
 
+    def test_sweeping_spares_names(self, backend: Backend) -> None:
+        for name in ("one", "two"):
+            backend.create(f"packs/ab/{name}", "dead").leave()
+        assert backend.sweep_temporaries("dead", {"one"}) == 1
+        assert [each.name for each in backend.temporaries()] == ["one"]
+
+    @pytest.mark.parametrize("settle", [False, True])
+    @pytest.mark.parametrize("size", [0, 1, 100_000, (1 << 20) + 5, 3 << 20])
+    def test_what_is_left_unsealed(self, backend: Backend, size: int, settle: bool) -> None:
+        """As far as it reaches; no reach is asked for beyond what was written."""
+        data = pattern(size)
+        writer = backend.create("packs/ab/one", "me", reserve=8 << 20)
+        writer.write(data)
+        reach = writer.reach(settle=settle)
+        assert reach.bytes == size if settle else size - (1 << 20) < reach.bytes <= size
+        reach.sync()
+        writer.leave()
+        writer.leave()
+        reach.close()
+        reach.close()
+        with backend.open_temporary("me", "one") as handle:
+            assert handle.size == reach.bytes
+            buffer = bytearray(reach.bytes)
+            assert handle.pread_into(memoryview(buffer), 0) == reach.bytes
+        assert bytes(buffer) == data[: reach.bytes]
+        assert list(backend.list()) == []
+        with pytest.raises(NotFound):
+            backend.open_temporary("me", "two")
+
+    def test_settling_changes_nothing_of_what_follows(self, backend: Backend) -> None:
+        data = pattern(5 << 20)
+        with backend.create("packs/ab/one", "me") as writer:
+            at = 0
+            for step in (1, 5000, 4096, 1 << 20, 300_000, 123, 2 << 20):
+                writer.write(data[at : at + step])
+                at += step
+                reach = writer.reach(settle=True)
+                assert reach.bytes == at
+                reach.close()
+            writer.write(data[at:])
+            last = writer.reach()
+            writer.seal()
+            last.sync()  # whoever asked before may come later
+            last.close()
+        assert get(backend, "packs/ab/one") == data
+
+    def test_withdrawn(self, backend: Backend) -> None:
+        put(backend, "packs/ab/one", b"x")
+        backend.withdraw("packs/ab/one", "me")
+        backend.withdraw("packs/ab/one", "me")
+        assert list(backend.list()) == []
+        assert [(each.owner, each.name) for each in backend.temporaries()] == [("me", "one")]
+
     @pytest.mark.parametrize("name", [
         "", "/etc/passwd", "../x", "packs/../x", "packs/./x", "packs//x", "packs/x/", ".hidden", "packs/.x", "packs/a\nb",
         "packs/a\0b", "tmp/x", "state/catalog.sqlite", "format", "packs/ü", "a" * 300,

@@ -89,3 +89,14 @@ def partial_files(store: BlobStore) -> list[str]:
 
 def digest_of(data: bytes) -> Digest:
     return Digest.of(data)
+
+
+def keep_blob(store: BlobStore, name: str, data: bytes) -> None:
+    """An artifact over any bytes, from elsewhere than a line."""
+    config, blob = b"{}", describe(data, "application/octet-stream")
+    manifest = manifest_bytes(describe(config, "application/vnd.oci.empty.v1+json"), [blob])
+    with store.session() as session:
+        for each, kind in ((data, blob.media_type), (config, "application/vnd.oci.empty.v1+json"), (manifest, OCI_MANIFEST)):
+            session.push(describe(each, kind), BytesReader(each))
+        session.tag(describe(manifest, OCI_MANIFEST), full(name))
+        session.commit()

@@ -50,6 +50,23 @@ def test_a_pool_serves_again() -> None:
             drain(pool, FailingReader(noise(2, 3 * BODY)))
 
 
+@pytest.mark.parametrize("piece", [1, 1000, 100_000])
+def test_smaller_pieces(piece: int) -> None:
+    data = noise(1, 3 * piece + piece // 2)
+    pieces = [bytes(filled.view) for filled in BufferPool(100).read(BytesReader(data), piece=piece)]
+    assert b"".join(pieces) == data
+    assert {len(each) for each in pieces[:3]} == {piece}
+
+
+def test_what_came_before_a_failure_is_given() -> None:
+    got = b""
+    with pytest.raises(OSError, match="cable"):
+        for filled in BufferPool(0).read(FailingReader(noise(2, 3 * BODY))):
+            got += filled.view
+    assert got == noise(2, 3 * BODY)[: len(got)]
+    assert len(got) % BODY or len(got) == 3 * BODY
+
+
 def test_what_watch_raises_is_raised() -> None:
     def watch(view: memoryview) -> None:
         raise OverflowError(str(len(view)))

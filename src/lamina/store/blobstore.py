@@ -290,6 +290,7 @@ class BlobStore:
             "packs": len(packs),
             "chunks": sum(pack.chunks for pack in packs),
             "stored_bytes": sum(pack.bytes for pack in packs),
+            "partial_downloads_bytes": self.partials.size(),
             "free_bytes": self.backend.free_space(),
         }
 

@@ -308,6 +308,8 @@ class Journal:
             with suppress(OSError):
                 os.close(self._fd)
             self._fd = -1
+            if self._old is not None:  # that one gets further
+                self._journals.partials.drop(self._mine)
         with self._journals.changed:
             self.outstanding -= 1
             self._journals.changed.notify_all()

@@ -108,20 +108,18 @@ class Partials:
         return [each for each in self.all() if each.digest == digest and (each.lease == own or not self.alive(each))]
 
     def furthest(self, digest: str, size: int, own: str) -> tuple[Partial, int] | None:
-        """Of those the one that covers the most of a blob of `size` bytes, and how much; what is damaged is taken away."""
+        """Of those the one that covers the most of a blob of `size` bytes, and how much; the others are taken away."""
         from lamina.store.partial import covered_by
 
-        best: tuple[Partial, int] | None = None
+        found: list[tuple[int, Partial]] = []
         for each in self.of(digest, own):
-            try:
-                covered = covered_by(each.path, size)
-            except OSError:
-                continue
-            if not covered:
-                self.drop(each)
-            elif best is None or covered > best[1]:
-                best = each, covered
-        return best
+            with suppress(OSError):
+                found.append((covered_by(each.path, size), each))
+        found.sort(key=lambda pair: pair[0])
+        best = found.pop() if found and found[-1][0] else None
+        for _, each in found:
+            self.drop(each)
+        return None if best is None else (best[1], best[0])
 
     def done(self, digests: Container[str], own: str) -> None:
         """These blobs are whole and published: their partials go, but for those of other writers that are still at it."""

@@ -24,13 +24,14 @@ Bytes = bytes | memoryview
 class Resumed:
     """A reader: the chunks that a partial names, each checked against its id, then `rest` from the end of the last good one.
 
-    `find(id)` gives a chunk of the store's own; `LaminaError` if there is none.  `on_rest` is told when `rest` begins.
+    `find(id)` gives a chunk of the store's own; `LaminaError` if there is none.  `tell` hears "resuming" and,
+    when `rest` begins, "downloading".
     Memory: a block of the partial, a frame stored and plain: 2.5 MiB.
     """
 
     def __init__(self, old: Partial, size: int, rest: Resumable, backend: Backend, find: Callable[[bytes], Bytes],
-                 on_rest: Callable[[], None]) -> None:
-        self._old, self._rest, self._backend, self._find, self._on_rest = old, rest, backend, find, on_rest
+                 tell: Callable[[str], None]) -> None:
+        self._old, self._rest, self._backend, self._find, self._tell = old, rest, backend, find, tell
         self.size = size
         self.offset = 0  # bytes that were read back
         self._handles: dict[bytes, ReadHandle] = {}
@@ -41,13 +42,16 @@ class Resumed:
 
     def readinto(self, buffer: memoryview, /) -> int:
         """The next bytes; what is no good of the partial is not noticed here but by where `rest` begins."""
+        if not self.offset and not self._over:
+            self._tell("resuming")
         while not self._view and not self._over:
             chunk = next(self._chunks, None)
             if chunk is None:
                 self._over = True
                 if 0 < self.offset < self.size:
                     self._rest.start_at(self.offset)
-                self._on_rest()
+                if self.offset < self.size:
+                    self._tell("downloading")
             else:
                 self._view = memoryview(chunk)
                 self.offset += len(chunk)

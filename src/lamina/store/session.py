@@ -528,10 +528,9 @@ class Session:
         found: Reader = reader
         if old is not None:
             chunks = self._store.chunks(self.index)
-            self._progress.state(digest, "resuming")
             found = stack.enter_context(contextlib.closing(Resumed(
                 old[0], size, reader, self._store.backend, lambda chunk_id: chunks.chunk(chunk_id, digest),
-                lambda: self._progress.state(digest, "downloading"))))
+                lambda status: self._progress.state(digest, status))))
         return found, lambda lane: self._journals.begin(digest, size, lane, old)
 
     def _forget(self, digest: str) -> None:
