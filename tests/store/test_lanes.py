@@ -75,3 +75,22 @@ def test_an_interrupt_stops_the_lanes_and_waits_for_them(monkeypatch: pytest.Mon
     with pytest.raises(KeyboardInterrupt):
         run_lanes([1, 2], work, stopped.set)
     assert sorted(ended) == [1, 2]
+
+
+def test_an_interrupt_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One lane sits in a call that does not return."""
+    monkeypatch.setattr(lanes, "PATIENCE", 0.01)
+    answer, real, joins = threading.Event(), threading.Thread.join, []
+
+    def join(thread: threading.Thread, timeout: float | None = None) -> None:
+        joins.append(thread)
+        if len(joins) == 1:
+            raise KeyboardInterrupt
+        real(thread, timeout)
+
+    monkeypatch.setattr(threading.Thread, "join", join)
+    with pytest.raises(KeyboardInterrupt):
+        run_lanes([1], lambda _: answer.wait(60), lambda: None)
+    assert joins[-1].is_alive()
+    answer.set()
+    real(joins[-1])

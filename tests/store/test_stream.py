@@ -8,6 +8,7 @@ from contracts.samples import DrippingReader, EndlessReader, FailingReader
 from storekit import noise
 
 from lamina.content.verify import BytesReader
+from lamina.store import stream
 from lamina.store.stream import BODY, BUFFERS, LAG, BufferPool
 
 
@@ -94,3 +95,29 @@ def test_a_buffer_stays_as_it_is_while_a_consumer_may_lag() -> None:
         if previous is not None and LAG:
             assert bytes(previous[0][:64]) == previous[1]
         previous = filled.view, bytes(filled.view[:64])
+
+
+def test_a_silent_reader_does_not_keep_a_session_that_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "WATCH", 0.001)
+    monkeypatch.setattr(stream, "PATIENCE", 0.001)
+    answer = threading.Event()
+
+    class Silent:
+        size = None
+
+        def readinto(self, buffer: memoryview, /) -> int:
+            answer.wait(60)
+            return 0
+
+        def close(self) -> None:
+            pass
+
+    def over() -> None:
+        raise ArithmeticError("it has ended")
+
+    with pytest.raises(ArithmeticError, match="it has ended"):
+        next(BufferPool(0).read(Silent(), over=over))
+    answer.set()
+    for thread in threading.enumerate():
+        if thread.name == "lamina-read":
+            thread.join()

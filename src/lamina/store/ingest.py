@@ -90,6 +90,7 @@ class Ingest:
     ) -> Ingested:
         """Read a stream to its end and store what is new of it; with `journal`, of a compressed one a journal is kept."""
         first, reader = peek(reader)
+        self._check()
         kind = sniff(first)
         lane = self._enter()
         try:
@@ -101,10 +102,9 @@ class Ingest:
                     contextlib.closing(_Blob(self, lane, kind, {"sha256", *algorithms}, stages or Stages(), kept)))
                 piece = BODY if kept is None else kept.piece
                 pieces = stack.enter_context(  # closed before the lane is used again
-                    contextlib.closing(lane.pool.read(reader, watch, blob.stages, piece)))
+                    contextlib.closing(lane.pool.read(reader, watch, blob.stages, piece, self._check)))
                 for filled in pieces:
-                    if self._stopped:
-                        raise Interrupted("the session has ended")
+                    self._check()
                     blob.feed(filled)
                     self.index.grow()  # when packs sealed meanwhile have filled the delta: memory stays bounded
                 return blob.finish()
@@ -113,8 +113,12 @@ class Ingest:
                 self._lanes.append(lane)
 
     def stop(self) -> None:
-        """Every `take` that is under way ends at its next buffer, with `Interrupted`."""
+        """Every `take` that is under way ends at its next buffer, or soon if none comes, with `Interrupted`."""
         self._stopped = True
+
+    def _check(self) -> None:
+        if self._stopped:
+            raise Interrupted("the session has ended")
 
     def close(self) -> None:
         """Stop the hashing; no `take` may be under way."""

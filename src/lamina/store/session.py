@@ -562,6 +562,8 @@ class Session:
             if size is not None and seen > size:
                 raise _TooLong(f"more than the {size} bytes announced", label, "get it again")
             self._progress.advance(label, len(view))
+            if seen == size:
+                self._progress.state(label, "verifying")
 
         return watch
 

@@ -19,6 +19,7 @@ from lamina.store.stages import Stages
 BODY = (1 << 20) << 2
 BUFFERS = 5
 PATIENCE = 0.5  # seconds that an interrupted session waits for a reader that does not return
+WATCH = 0.2  # seconds between two looks at whether the session has ended meanwhile
 LAG = 1  # buffers that consumers in other threads may still be working on while the next one is handed out
 
 
@@ -52,7 +53,7 @@ class BufferPool:
 
     def read(
         self, reader: Reader, watch: Callable[[memoryview], None] | None = None, stages: Stages | None = None,
-        piece: int = BODY,
+        piece: int = BODY, over: Callable[[], None] | None = None,
     ) -> Generator[Filled, None, None]:
         """The reader's bytes, buffer by buffer, read ahead by a thread; `piece` bytes each, but for the last.
 
@@ -60,7 +61,7 @@ class BufferPool:
         with that one (`Consumer.wait(LAG)` after each `give` sees to it).
 
         What the reader raises is raised here, after what came before.  `watch` sees each buffer in the reading thread
-        (progress, limits).
+        (progress, limits).  `over` is called now and then while a reader keeps us waiting, and may raise.
         """
         free: queue.SimpleQueue[npt.NDArray[np.uint8] | None] = queue.SimpleQueue()
         full: queue.SimpleQueue[Filled | BaseException] = queue.SimpleQueue()
@@ -92,7 +93,7 @@ class BufferPool:
         out: deque[npt.NDArray[np.uint8]] = deque()
         try:
             while True:
-                item = full.get()
+                item = _next(full, over)
                 if isinstance(item, BaseException):
                     raise item
                 out.append(item.buffer)
@@ -122,3 +123,13 @@ class BufferPool:
         except BaseException as error:
             return Filled(buffer, self.headroom, at - self.headroom, False), error
         return Filled(buffer, self.headroom, at - self.headroom, False), None
+
+
+def _next(full: queue.SimpleQueue[Filled | BaseException], over: Callable[[], None] | None) -> Filled | BaseException:
+    """The next buffer, however long it takes; a reader may be silent for minutes."""
+    while True:
+        try:
+            return full.get(timeout=WATCH)
+        except queue.Empty:
+            if over is not None:
+                over()
