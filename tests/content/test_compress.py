@@ -91,6 +91,7 @@ def test_zstd_is_frames_of_those_bytes(size: int) -> None:
     found = packed(plain, "zstd:1")
     assert unzstd(found) == plain
     assert zstandard.frame_content_size(found) == min(size, ZSTD_PIECE)
+    assert found.count(zstandard.FRAME_HEADER) == max(1, -(-size // ZSTD_PIECE))
 
 
 def test_compression_of_nothing_is_the_reader_itself() -> None:

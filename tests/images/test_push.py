@@ -15,10 +15,12 @@ from registry.server import Exchange
 
 import lamina
 from lamina.content import compress
-from lamina.errors import InvalidReference, NotFound, RegistryError, RegistryUnavailable, UsageError
+from lamina.content.verify import BytesReader
+from lamina.digest import Digest
+from lamina.errors import DigestMismatch, InvalidReference, NotFound, RegistryError, RegistryUnavailable, UsageError
 from lamina.images import ImageStore
 from lamina.images.push import Pushing, PushResult
-from lamina.oci import OCI_INDEX, Platform
+from lamina.oci import OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Descriptor, Platform, make_manifest, parse_manifest
 from lamina.registry.network import Network
 
 from .archives import Built, docker_archive, layer, oci_archive, sha256
@@ -157,12 +159,9 @@ def test_a_mount_that_is_refused_is_an_upload(store: ImageStore, fake: Fake, net
     result = only(store.push([f"{host}/other/name:1"], network=net))
     assert result.sent == sum(map(len, fake.repositories["other/name"].blobs.values()))
     assert unpacked(fake, "other/name", "1") == list(APP.layers)
-    # The places that were of no use are not tried again.
-    store.tag(f"{host}/app:1", f"{host}/third:1")
-    told = Told()
-    only(store.push([f"{host}/third:1"], network=net, progress=told))
-    assert all(words[-1] == "done: mounted from other/name" for words in told.words.values())
-    assert not fake.asked("POST", "/v2/third/.*from=app")
+    # A place that was of no use is not tried again.
+    for digest in fake.repositories["other/name"].blobs:
+        assert store.blobs.catalog.remembered.places(host, digest) == ["other/name"]
 
 
 def test_what_the_registry_has_lost_is_pushed_again(store: ImageStore, fake: Fake, net: Network, host: str) -> None:
@@ -215,6 +214,39 @@ def test_the_settings_are_parts_of_what_is_remembered(store: ImageStore, fake: F
     assert third.digest == first.digest and third.sent == 0
 
 
+def test_a_layer_that_is_compressed_already_stays_as_it_is(
+        store: ImageStore, fake: Fake, net: Network, host: str) -> None:
+    packed = gzip.compress(APP.layers[0], mtime=1)
+    with store.blobs.session() as session:
+        layers = [Descriptor(OCI_LAYER + "+gzip", Digest.of(packed), len(packed)), *stored_layers(store, host)[1:]]
+        session.push(layers[0], BytesReader(packed))
+        data = make_manifest(APP.config, layers)
+        root = Descriptor(OCI_MANIFEST, Digest.of(data), len(data))
+        session.push(root, BytesReader(data))
+        session.mark_made(root)
+        session.tag(root, f"{host}/mixed:1")
+        session.commit()
+    only(store.push([f"{host}/mixed:1"], network=net))
+    assert unpacked(fake, "mixed", "1") == list(APP.layers)
+    assert fake.repositories["mixed"].blobs[sha256(packed)] == packed
+    # A registry that has stored something else.
+    del fake.repositories["mixed"]
+    fake.fault("PUT", "/uploads/", lambda exchange: stored_else(exchange, sha256(packed)))
+    assert isinstance(store.push([f"{host}/mixed:1"], network=net)[0].error, DigestMismatch)
+
+
+def stored_layers(store: ImageStore, host: str) -> tuple[Descriptor, ...]:
+    return parse_manifest(store.blobs.document(store.blobs.resolve(f"{host}/app:1").digest)).layers
+
+
+def stored_else(exchange: Exchange, digest: str) -> bool:
+    if digest not in exchange.path:
+        return False
+    exchange.read()
+    exchange.reply(201, {"Docker-Content-Digest": sha256(b"something else"), "Location": "/v2/"})
+    return True
+
+
 # -- what is shown afterwards
 
 
@@ -230,6 +262,8 @@ def test_the_digest_that_was_pushed_is_shown(store: ImageStore, net: Network, ho
         assert store.inspect([name])[0]["RepoDigests"] == [f"{host}/app@{pushed}"]
     with pytest.raises(NotFound):
         store.inspect([f"{host}/other@{pushed}"])
+    plain = only(store.push([f"{host}/other:1"], network=net, compression="none")).digest
+    assert digests()[f"{host}/other:1"] == plain
     removed = store.remove([f"{host}/app:1"])
     assert ("Untagged", f"{host}/app@{pushed}") in removed.events
 

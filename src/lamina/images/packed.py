@@ -101,9 +101,9 @@ class PackedPush:
         try:
             self._remote.push(known, packed)
         except (DigestMismatch, SizeMismatch):
-            if reader.failed or known is layer:
+            if known is layer:
                 raise
-            return None
+            return None  # if it is the layer that does not check out, the second reading says so
         finally:
             packed.close()
         return known
@@ -118,8 +118,8 @@ class PackedPush:
         self._there.remember_encoding(EncodingRow(layer.digest, self._settings, end.digest, end.media_type, end.size))
         return end
 
-    def _open(self, layer: Descriptor) -> _Plain:
-        reader = _Plain(self._source.fetch(layer))
+    def _open(self, layer: Descriptor) -> Reader:
+        reader = self._source.fetch(layer)
         self._progress.start(layer.digest, layer.media_type, layer.size)
         self._progress.state(layer.digest, "uploading")
         return reader
@@ -142,28 +142,3 @@ class PackedPush:
         there.remember(PushRow(there.reference.name, self._root.digest, self._settings, descriptor.digest,
                                descriptor.media_type, data.decode()))
         return descriptor
-
-
-class _Plain:
-    """A layer as it is read from the store; `failed`: it did not check out, which is no fault of the compression."""
-
-    def __init__(self, reader: Reader) -> None:
-        self._reader, self.failed = reader, False
-
-    @property
-    def size(self) -> int | None:
-        return self._reader.size
-
-    @property
-    def verifies(self) -> Descriptor | None:
-        return getattr(self._reader, "verifies", None)
-
-    def readinto(self, buffer: memoryview, /) -> int:
-        try:
-            return self._reader.readinto(buffer)
-        except Exception:
-            self.failed = True
-            raise
-
-    def close(self) -> None:
-        self._reader.close()
