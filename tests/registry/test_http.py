@@ -76,6 +76,13 @@ def test_a_connection_is_used_again(method: str) -> None:
         assert server.connections == 1
 
 
+def test_an_answer_without_a_body_need_not_be_read() -> None:
+    with Server(lambda exchange: exchange.reply(200, {"Content-Length": "1000000"})) as server, http() as client:
+        for _ in range(2):
+            client.send("HEAD", server.base).close()
+        assert server.connections == 1
+
+
 def test_what_is_not_read_is_closed_and_not_waited_for() -> None:
     handle = sends(HEAD + b"Content-Length: 1000000\r\n\r\n" + b"x" * 1000, stall=True)
     with Server(handle) as server, http() as client:

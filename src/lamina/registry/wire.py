@@ -133,9 +133,6 @@ class _Wired:
         """The next answer; where there is none, what was opened to read it is closed at once."""
         try:
             return super().getresponse()  # type: ignore[misc]
-        except ssl.SSLEOFError as error:  # TLS was spoken before; its loss is one of the connection's.
-            self._close_wire()
-            raise ConnectionResetError(errno.ECONNRESET, "the connection ended") from error
         except BaseException:
             self._close_wire()
             raise
@@ -165,7 +162,7 @@ class _Wired:
         exceeds while it does what it can; so the time-out here is for each piece, and the pace for the sum."""
         try:
             self._send(data)
-        except ssl.SSLEOFError as error:
+        except ssl.SSLEOFError as error:  # TLS was spoken before; its loss is one of the connection's.
             raise ConnectionResetError(errno.ECONNRESET, "the connection ended") from error
 
     def _send(self, data: Any) -> None:
