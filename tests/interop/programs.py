@@ -17,7 +17,7 @@ PACKAGES = {
     "skopeo": "skopeo", "umoci": "umoci", "buildah": "buildah", "busybox": "busybox-static", "tar": "tar",
     "gzip": "gzip", "umount": "mount", "zstd": "zstd", "xz": "xz-utils", "bzip2": "bzip2",
     "chromium": "chromium", "docker-registry": "docker-registry", "htpasswd": "apache2-utils", "openssl": "openssl",
-    "curl": "curl",
+    "curl": "curl", "bash": "bash",
 }
 
 
