@@ -67,8 +67,8 @@ def test_of_another_size() -> None:
 
 
 @pytest.mark.parametrize(("column", "value"), [
-    ("length", 0), ("length", FRAME_BYTES + 1), ("pack", 1), ("plain", FRAME_BYTES + 1), ("stored", FRAME_BYTES + 1), ("offset", 1),
-    ("plain", 999), ("stored", 999), ("codec", 2), ("at", 1 << 63)])
+    ("length", 0), ("length", FRAME_BYTES + 1), ("pack", 1), ("plain", FRAME_BYTES + 1), ("stored", FRAME_BYTES + 1),
+    ("offset", 1), ("plain", 999), ("stored", 999), ("codec", 2), ("at", 1 << 63)])
 def test_rows_that_ask_for_too_much(column: str, value: int) -> None:
     """Under a good checksum."""
     rows = rows_of([1000, 1000])
