@@ -445,6 +445,6 @@ def test_what_progress_hears(store: BlobStore) -> None:
 
     with store.session(progress=Ears()) as session:
         session.push(layer_of(data), Line(data))
-    assert heard == ["start", "resuming", "downloading", "loaded"]
+    assert heard == ["start", "resuming", "downloading", "verifying", "loaded"]
     assert counted == len(data), "what is read back counts, too"
     assert layer_of(data).media_type == GZIP_LAYER
