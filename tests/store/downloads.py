@@ -15,9 +15,8 @@ from lamina.errors import RegistryUnavailable
 from lamina.oci import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Descriptor
 from lamina.store import BlobStore
 from lamina.store.ingest import CUTTING
-from lamina.store.journalling import LEAST, MOST, OUTSTANDING, PIECE_LEAST, PIECE_MOST, PIECE_SHARE, SHARE
+from lamina.store.journalling import BUFFERS, LEAST, MOST, OUTSTANDING, PIECE_LEAST, PIECE_MOST, PIECE_SHARE, SHARE
 from lamina.store.session import Session
-from lamina.store.stream import BUFFERS
 
 GZIP_LAYER = f"{OCI_LAYER}+gzip"
 MIB = 1 << 20

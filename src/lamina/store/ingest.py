@@ -34,7 +34,7 @@ from lamina.store.journalling import Journal
 from lamina.store.recipe import Head, RecipeWriter
 from lamina.store.sink import PackSink
 from lamina.store.stages import Stages
-from lamina.store.stream import BODY, LAG, BufferPool, Filled
+from lamina.store.stream import BODY, BUFFERS, LAG, BufferPool, Filled
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
@@ -100,9 +100,9 @@ class Ingest:
                     stack.callback(kept.end)
                 blob = stack.enter_context(
                     contextlib.closing(_Blob(self, lane, kind, {"sha256", *algorithms}, stages or Stages(), kept)))
-                piece = BODY if kept is None else kept.piece
+                piece, buffers = (BODY, BUFFERS) if kept is None else (kept.piece, kept.buffers)
                 pieces = stack.enter_context(  # closed before the lane is used again
-                    contextlib.closing(lane.pool.read(reader, watch, blob.stages, piece, self._check)))
+                    contextlib.closing(lane.pool.read(reader, watch, blob.stages, piece, buffers, self._check)))
                 for filled in pieces:
                     self._check()
                     blob.feed(filled)

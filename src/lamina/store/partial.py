@@ -83,8 +83,8 @@ def blocks(file: BinaryIO, size: int) -> Iterator[Block]:
         return
     covered = 0
     while len(head := file.read(BLOCK.size)) == BLOCK.size:
-        magic, count, _, length, _, said, check = BLOCK.unpack(head)
-        if magic != _BLOCK_MAGIC or count > PACKS or not 0 < length <= ROWS or said > size:
+        magic, count, zero, length, zeros, said, check = BLOCK.unpack(head)
+        if magic != _BLOCK_MAGIC or zero or zeros or count > PACKS or not 0 < length <= ROWS or said > size:
             return
         body = file.read(count * NAME_BYTES + length * ROW.itemsize)
         if len(body) != count * NAME_BYTES + length * ROW.itemsize or _check(count, length, said, body) != check:

@@ -53,9 +53,11 @@ class BufferPool:
 
     def read(
         self, reader: Reader, watch: Callable[[memoryview], None] | None = None, stages: Stages | None = None,
-        piece: int = BODY, over: Callable[[], None] | None = None,
+        piece: int = BODY, buffers: int = BUFFERS, over: Callable[[], None] | None = None,
     ) -> Generator[Filled, None, None]:
         """The reader's bytes, buffer by buffer, read ahead by a thread; `piece` bytes each, but for the last.
+
+        `buffers` of them are in use, more than `LAG + 1`: what has been read and not been seen to its end.
 
         When a buffer is asked for, the one `LAG` before the last is filled again: consumers in other threads are to be done
         with that one (`Consumer.wait(LAG)` after each `give` sees to it).
@@ -65,7 +67,7 @@ class BufferPool:
         """
         free: queue.SimpleQueue[npt.NDArray[np.uint8] | None] = queue.SimpleQueue()
         full: queue.SimpleQueue[Filled | BaseException] = queue.SimpleQueue()
-        for buffer in self._free:
+        for buffer in self._free[:buffers]:
             free.put(buffer)
 
         stopped = threading.Event()
