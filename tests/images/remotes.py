@@ -13,6 +13,7 @@ from lamina.digest import Digest
 from lamina.errors import LaminaError, NotFound, RegistryUnavailable
 from lamina.oci import OCI_INDEX, Descriptor
 from lamina.reference import Reference
+from lamina.registry.uploading import UploadJournal
 
 from .archives import layer
 
@@ -107,8 +108,11 @@ class FakeNetwork:
     def __init__(self) -> None:
         self.repositories: dict[str, FakeRemote] = {}
         self.closed = False
+        self.journalled: list[str] = []
 
-    def target(self, reference: Reference, /) -> FakeRemote:
+    def target(self, reference: Reference, /, *, uploads: UploadJournal | None = None) -> FakeRemote:
+        if uploads is not None:
+            self.journalled.append(reference.name)
         remote = self.repositories.setdefault(reference.name, FakeRemote(reference.name))
         remote.mounts = {one.partition("/")[2]: other for one, other in self.repositories.items()
                          if one.partition("/")[0] == reference.domain and other is not remote}

@@ -333,3 +333,10 @@ def test_a_platform_that_is_not_there(work: Work) -> None:
     with pytest.raises(NotFound, match="there are: linux/amd64, linux/arm64"):
         work("docker://first.test/app:1", "store:x", platform="linux/s390x")
     assert str(ARM64) == "linux/arm64"
+
+
+def test_a_push_that_is_killed_can_go_on(work: Work) -> None:
+    """The state of uploads outlives the process where something is written to, and there alone."""
+    work.network["one.test/app"].image("1")
+    work("docker://one.test/app:1", "docker://two.test/app:1")
+    assert work.network.journalled == ["two.test/app"]

@@ -275,3 +275,8 @@ def test_wrong_bytes_of_one_tag(keep: Mirror, source: FakeRemote) -> None:
 def test_no_tag_matches(keep: Mirror, source: FakeRemote) -> None:
     with pytest.raises(NotFound, match="no tag matches"):
         keep.one("tags: 9.*")
+
+
+def test_a_mirror_that_is_killed_can_go_on(keep: Mirror, source: FakeRemote) -> None:
+    keep.one("to: other.test/app")
+    assert keep.network.journalled == ["other.test/app"]

@@ -97,7 +97,7 @@ def _to_registry(work: _Copy, found: Opened, session: Session | None) -> CopyRes
     reference = work.destination.reference
     assert reference is not None
     _check_digest(reference, found)
-    remote = work.network.target(reference)
+    remote = work.network.target(reference, uploads=work.store.uploads)
     let_mount(remote, reference, found.name if _is_remote(found) else None)
     reporter = Reporter(work.progress, "uploading", "pushed")
     try:

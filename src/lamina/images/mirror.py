@@ -63,7 +63,7 @@ def mirror(
             listener(entry)
         result = Mirrored(entry.source.familiar_name, entry.place)
         options = Options(entry.platforms or None, compression, entry.referrers, progress)
-        end = IntoStore(store, network, entry, options) if entry.to_store else IntoRegistry(network, entry, options)
+        end = IntoStore(store, network, entry, options) if entry.to_store else IntoRegistry(store, network, entry, options)
         _keep_in_step(entry, end, result, dry_run)
         results.append(result)
         if listener is not None:

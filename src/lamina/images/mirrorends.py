@@ -87,8 +87,9 @@ class IntoRegistry:
     all that an index names refuses it.
     """
 
-    def __init__(self, network: Network, entry: Entry, options: Options) -> None:
-        self.source, self._target = network.target(entry.source), network.target(entry.destination)
+    def __init__(self, store: BlobStore, network: Network, entry: Entry, options: Options) -> None:
+        self.source = network.target(entry.source)
+        self._target = network.target(entry.destination, uploads=store.uploads)
         self._entry, self._options = entry, options
         let_mount(self._target, entry.destination, entry.source)
 

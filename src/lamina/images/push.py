@@ -21,7 +21,6 @@ from lamina.images.transfer import Reporter, transfer
 from lamina.oci import Descriptor, Platform, is_index, parse_index
 from lamina.reference import DEFAULT_TAG, Reference
 from lamina.store.remembered import PushRow
-from lamina.store.uploads import UploadJournal
 
 if TYPE_CHECKING:
     from lamina.content import Source
@@ -141,7 +140,7 @@ class _Repository:
             yield self._failed(self._reference, NotFound(
                 f"An image does not exist locally with the tag: {self._reference.familiar_name}"))
             return
-        remote = self._network.target(self._reference, uploads=UploadJournal(self._store.state_dir / "uploads"))
+        remote = self._network.target(self._reference, uploads=self._store.uploads)
         there = Destination(self._store, remote, self._reference, self._progress)
         for reference in stored if all_tags else [self._reference]:
             try:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lamina.store.recipe import Head
     from lamina.store.session import Session
     from lamina.store.tuning import Tuning
+    from lamina.store.uploads import UploadJournal
     from lamina.store.usage import Reclaimable, Usage
     from lamina.store.verify import Verified
 
@@ -136,6 +137,13 @@ class BlobStore:
         from lamina.store.partials import Partials
 
         return Partials(self.state_dir, self.backend)
+
+    @cached_property
+    def uploads(self) -> UploadJournal:
+        """Where uploads to registries are that may have been interrupted."""
+        from lamina.store.uploads import UploadJournal
+
+        return UploadJournal(self.state_dir / "uploads")
 
     @cached_property
     def packs(self) -> Packs:
