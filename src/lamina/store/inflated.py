@@ -17,6 +17,8 @@ from lamina.content.inflate import InflatingReader, Kind
 from lamina.errors import LaminaError, LimitExceeded
 from lamina.store.stages import Stages
 
+# Hashed and scanned at a time.  The inflating reader gives 64 KiB, which is best for itself; to see to each of those alone
+# took as long as to inflate them.
 PIECE = 256 << 10
 # What inflates further is a bomb: DEFLATE cannot exceed 1032 to 1, and a layer of zeros may be a gigabyte in any case.
 FREE, RATIO = 1 << 30, 1032
@@ -126,7 +128,7 @@ class Inflater:
         piece = memoryview(bytearray(PIECE))
         while not self._stopped:
             cpu, wall = time.thread_time(), time.perf_counter()
-            count = reader.readinto(piece)
+            count = _fill(reader, piece)
             if not count:
                 break
             self._stages.add("inflate", time.thread_time() - cpu, time.perf_counter() - wall, count)
@@ -146,3 +148,11 @@ class Inflater:
         entries = self.scanner.take_entries()
         if entries is not None:
             self._events.put(entries)
+
+
+def _fill(reader: InflatingReader, piece: memoryview) -> int:
+    """Read until the piece is full or all is read; how many bytes."""
+    count = 0
+    while count < len(piece) and (step := reader.readinto(piece[count:])):
+        count += step
+    return count
