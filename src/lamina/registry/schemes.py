@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import threading
 from typing import TYPE_CHECKING
 
 from lamina.errors import LaminaError, RegistryUnavailable
+from lamina.registry.hosts import is_loopback, split_port
 from lamina.registry.problems import NotTls
 
 if TYPE_CHECKING:
@@ -35,6 +38,10 @@ class Schemes:
 
     def _ask(self, secure: str, plain: str) -> str:
         """By the protocol's ping; a certificate that does not do is an error, not a reason to go without."""
+        host = secure.partition("://")[2]
+        near = is_loopback(split_port(host)[0]) and self._http.registries.proxy(secure) is None
+        if near and answers_plainly(host, self._http.timings.connect) and self._ping(plain) != _BAD_REQUEST:
+            return plain
         try:
             self._ping(secure)
         except RegistryUnavailable as error:
@@ -51,3 +58,21 @@ class Schemes:
         with self._http.send("GET", f"{base}/v2/") as response:
             response.discard()
             return response.status
+
+
+def answers_plainly(host: str, timeout: float) -> bool:
+    """Whether `host[:port]` answers a handshake in the clear.  Anything else than that is left to find out by asking.
+
+    Nobody's certificate is looked at and nothing is sent, so that the system's CAs need not be read (50 ms) to speak with a
+    registry that has no TLS.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    name, port = split_port(host)
+    try:
+        with socket.create_connection((name, int(port or 443)), timeout) as sock, context.wrap_socket(sock):
+            return False
+    except ssl.SSLError as error:
+        return error.reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL"}
+    except (OSError, ValueError):
+        return False
