@@ -6,20 +6,22 @@ without a diff id; the problem is kept for the one who needs the diff id.
 
 from __future__ import annotations
 
-import hashlib
 import queue
 import threading
 import time
 from collections.abc import Callable
+from itertools import cycle
 
 from lamina._native.tarscan import EntryColumns, TarScanner
 from lamina.content.inflate import InflatingReader, Kind
 from lamina.errors import LaminaError, LimitExceeded
+from lamina.store.hashing import HashHub
 from lamina.store.stages import Stages
 
 # Hashed and scanned at a time.  The inflating reader gives 64 KiB, which is best for itself; to see to each of those alone
 # took as long as to inflate them.
-PIECE = 256 << 10
+PIECE = 512 << 10
+RING = 3  # pieces, of which all but the one that is being filled may still be hashed
 # What inflates further is a bomb: DEFLATE cannot exceed 1032 to 1, and a layer of zeros may be a gigabyte in any case.
 FREE, RATIO = 1 << 30, 1032
 
@@ -30,7 +32,7 @@ class Inflater:
     `on_entries` is called in the thread that calls `wait`, so that only one thread writes to the store.
     """
 
-    def __init__(self, kind: Kind, on_entries: Callable[[EntryColumns], None], stages: Stages) -> None:
+    def __init__(self, kind: Kind, on_entries: Callable[[EntryColumns], None], stages: Stages, hub: HashHub) -> None:
         self._on_entries, self._stages = on_entries, stages
         self._input: queue.SimpleQueue[memoryview | None] = queue.SimpleQueue()
         self._events: queue.Queue[EntryColumns | None] = queue.Queue(4)  # None: one buffer is done
@@ -38,7 +40,9 @@ class Inflater:
         self._held = self._over = False
         self._given = self._seen = 0
         self._stopped = False
-        self._hash = hashlib.sha256()
+        # Not in the thread that inflates: that is the longest stage of a large layer, and would be a third longer.
+        self._hash = hub.stream((), stages)
+        self._diff_id = ""
         self.scanner = TarScanner()
         self.plain_size = 0
         self.problem: LaminaError | None = None
@@ -49,7 +53,7 @@ class Inflater:
     @property
     def diff_id(self) -> str:
         """The digest of the plain bytes, or '' if they could not be had."""
-        return "" if self.problem else f"sha256:{self._hash.hexdigest()}"
+        return "" if self.problem else self._diff_id
 
     # -- the giver's side
 
@@ -88,6 +92,7 @@ class Inflater:
                 except queue.Empty:
                     continue
             self._thread.join()
+        self._hash.end()
 
     # -- the thread
 
@@ -125,17 +130,18 @@ class Inflater:
         self._events.put(None)
 
     def _inflate(self, reader: InflatingReader) -> None:
-        piece = memoryview(bytearray(PIECE))
+        ring = cycle([memoryview(bytearray(PIECE)) for _ in range(RING)])
         while not self._stopped:
+            piece = next(ring)
             cpu, wall = time.thread_time(), time.perf_counter()
             count = _fill(reader, piece)
             if not count:
                 break
             self._stages.add("inflate", time.thread_time() - cpu, time.perf_counter() - wall, count)
-            with self._stages.timed("hash", count):
-                self._hash.update(piece[:count])
+            self._hash.give(piece[:count])
             with self._stages.timed("scan", count):
                 self.scanner.feed(piece[:count])
+            self._hash.wait(RING - 1)
             self.plain_size += count
             if self.plain_size > FREE + RATIO * self._seen:
                 raise LimitExceeded(f"a layer inflates to more than {RATIO} times its size", hint="it is kept as it came")
@@ -143,6 +149,7 @@ class Inflater:
                 self._hand_on()
         self.scanner.finish()
         self._hand_on()
+        self._diff_id = self._hash.digests()["sha256"]
 
     def _hand_on(self) -> None:
         entries = self.scanner.take_entries()

@@ -191,7 +191,7 @@ class _Blob:
         self._head = Head(Digest("sha256:" + "0" * 64), "", 0)
         self._reach = 0  # where the last file's content should end
         self._new = 0
-        self._side = Inflater(kind, self._entries, stages) if kind else None
+        self._side = Inflater(kind, self._entries, stages, ingest.hub) if kind else None
         self._hasher = ingest.hub.stream(algorithms, stages)
 
     def feed(self, filled: Filled) -> None:
