@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any, Protocol
 
 from lamina.reference import Reference
@@ -43,6 +44,18 @@ class Journal:
     def __init__(self) -> None:
         self.entries: dict[str, Mapping[str, Any]] = {}
         self.log: list[Mapping[str, Any]] = []
+        self.claimed: set[str] = set()
+        self._lock = Lock()
+
+    def claim(self, key: str) -> bool:
+        with self._lock:
+            if key in self.claimed:
+                return False
+            self.claimed.add(key)
+            return True
+
+    def release(self, key: str) -> None:
+        self.claimed.remove(key)
 
     def get(self, key: str) -> Mapping[str, Any] | None:
         return self.entries.get(key)

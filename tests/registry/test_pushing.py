@@ -419,3 +419,23 @@ def test_what_another_thread_removed_is_not_there(fake: Fake, target: RegistryTa
     assert not target.exists(BLOB)
     with pytest.raises(NotFound):
         target.fetch(BLOB).readinto(memoryview(bytearray(10)))
+
+
+def test_two_pushes_of_one_blob_do_not_write_to_one_upload(fake: Fake) -> None:
+    """The second one begins while the first is under way: it must not go on with the other's upload."""
+    uploads = Journal()
+    with target_of(fake, uploads=uploads) as target:
+        blob = describe(DATA)
+
+        class Meanwhile(BytesReader):
+            """After half of it, somebody else pushes the whole."""
+
+            def readinto(self, buffer: memoryview, /) -> int:
+                if len(uploads.log) == 5:
+                    uploads.log.append({})
+                    target.push(blob, BytesReader(DATA))
+                return super().readinto(buffer)
+
+        target.push(blob, Meanwhile(DATA))
+        assert len(uploads.log) > 5 and stored(fake) == DATA
+        assert not uploads.entries and not uploads.claimed

@@ -99,3 +99,19 @@ def test_pieces_in_a_row_wait_for_the_disk_once(directory: Path, monkeypatch: py
     now += 1
     journal.put("key", VALUE)
     assert len(synced) == 4
+
+
+def test_one_claim_at_a_time(directory: Path) -> None:
+    """Of all processes; the end of one, however it comes, lets go of its claims."""
+    first, second = UploadJournal(directory), UploadJournal(directory)
+    assert first.claim("key") and not second.claim("key") and not first.claim("key") and second.claim("other")
+    first.release("key")
+    assert second.claim("key")
+    second.release("key")
+    second.release("other")
+    assert not list(directory.iterdir())
+
+
+def test_a_directory_that_cannot_be_written_to_is_no_reason_to_fail(tmp_path: Path) -> None:
+    (tmp_path / "uploads").write_text("in the way")
+    assert not UploadJournal(tmp_path / "uploads").claim("key")

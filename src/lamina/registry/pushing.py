@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Lock
 
 from lamina.content import Reader
@@ -26,13 +27,11 @@ class Pushing:
 
     def blob(self, descriptor: Descriptor, reader: Reader, begun: Session | None = None) -> None:
         """A blob of known digest, verified before it is there; `begun` is an upload that the registry has ready."""
-        key = ""
-        if self._journal is not None and descriptor.size > PIECE:
-            key = f"{self._place}@{descriptor.digest}"
-        session = self._journalled(key, descriptor.size) if key else None
-        if session is not None and begun is not None:
-            self._uploads.cancel(begun)
-        self._run(verifying(reader, descriptor), lambda: descriptor.digest, session, begun, key)
+        with self._claimed(f"{self._place}@{descriptor.digest}" if descriptor.size > PIECE else "") as key:
+            session = self._journalled(key, descriptor.size) if key else None
+            if session is not None and begun is not None:
+                self._uploads.cancel(begun)
+            self._run(verifying(reader, descriptor), lambda: descriptor.digest, session, begun, key)
 
     def stream(self, reader: Reader, mark: str = "") -> tuple[Digest, int]:
         """A blob whose digest (sha256) and size its end tells.
@@ -40,9 +39,9 @@ class Pushing:
         `mark` names the bytes beforehand: one that was begun under the same mark is gone on with.  Were they others after all,
         the registry would refuse the whole, and the next try begin anew.
         """
-        key = f"{self._place}#{mark}" if mark and self._journal is not None else ""
         tally = _Tally(reader)
-        self._run(tally, tally.digest, self._journalled(key) if key else None, None, key)
+        with self._claimed(f"{self._place}#{mark}" if mark else "") as key:
+            self._run(tally, tally.digest, self._journalled(key) if key else None, None, key)
         return tally.digest(), tally.count
 
     def _run(self, reader: Reader, digest: Callable[[], Digest], session: Session | None, begun: Session | None,
@@ -91,6 +90,17 @@ class Pushing:
             self._uploads.cancel(session)
 
     # -- the journal
+
+    @contextmanager
+    def _claimed(self, key: str) -> Iterator[str]:
+        """The key of an upload's entry while nobody else uses it; '' where there is none, or somebody does."""
+        if not key or self._journal is None or not self._journal.claim(key):
+            yield ""
+            return
+        try:
+            yield key
+        finally:
+            self._journal.release(key)
 
     def _journalled(self, key: str, size: int | None = None) -> Session | None:
         assert self._journal is not None

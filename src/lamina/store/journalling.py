@@ -35,7 +35,7 @@ FROM: Final = 1 << 20  # blobs above this are journalled
 LEAST, MOST, SHARE = 1 << 20, 4 << 20, 256  # bytes between two checkpoints: a share of the blob, within bounds
 # And that are read at a time, into so many buffers.  A 1024th in five is as much to lose, and costs a CPU second more for
 # 300 MB: it is Python's share of a piece.
-PIECE_LEAST, PIECE_MOST, PIECE_SHARE, BUFFERS = 768 << 10, 4 << 20, 400, 3
+PIECE_LEAST, PIECE_MOST, PIECE_SHARE, BUFFERS = 640 << 10, 4 << 20, 480, 3
 SECONDS: Final = 1.0  # after which a checkpoint is made of whatever is there: a slow line's
 OUTSTANDING: Final = 2
 

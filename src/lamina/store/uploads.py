@@ -6,6 +6,7 @@ memory: an entry that is lost or damaged costs the bytes that were sent, and non
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -32,6 +33,28 @@ class UploadJournal:
         self._lock = threading.Lock()
         self._synced: dict[str, float] = {}
         self._swept = False
+        self._claims: dict[str, int] = {}
+
+    def claim(self, key: str) -> bool:
+        """Take the key for oneself, until `release` or the end of the process; False while somebody else has it."""
+        path = self._path(key).with_suffix(".lock")
+        with suppress(OSError):
+            self._directory.mkdir(mode=0o700, exist_ok=True)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            with suppress(OSError):
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(fd), path.stat()):  # else its last holder has just taken it away
+                    self._claims[key] = fd
+                    return True
+            os.close(fd)
+        return False
+
+    def release(self, key: str) -> None:
+        """Let others have it."""
+        fd = self._claims.pop(key)
+        with suppress(OSError):
+            self._path(key).with_suffix(".lock").unlink(missing_ok=True)
+        os.close(fd)
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The entry; None where there is none that can be used."""
