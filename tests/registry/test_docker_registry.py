@@ -21,7 +21,7 @@ from registry.kit import Journal, Keys, target_of
 
 pytestmark = pytest.mark.interop
 
-BIG = random.Random(7).randbytes(20 << 20)
+BIG = random.Random(7).randbytes(40 << 20)
 _NUMBERS = itertools.count()
 
 
@@ -69,7 +69,7 @@ def test_a_push_that_was_interrupted_goes_on(registry: DockerRegistry, name: Ref
     uploads, blob = Journal(), describe(BIG)
     with target_of(registry, name=name, uploads=uploads) as target, pytest.raises(OSError, match="cable"):
         target.push(blob, FailingReader(BIG))
-    assert uploads.log[-1]["offset"] == 8 << 20
+    assert uploads.log[-1]["offset"] == 16 << 20
     with target_of(registry, name=name, uploads=uploads) as target:
         target.push(blob, BytesReader(BIG))
         assert content(target, blob) == BIG

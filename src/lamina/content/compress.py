@@ -31,7 +31,7 @@ GZIP_PIECE = 1 << 20
 ZSTD_PIECE = 4 << 20
 MOST_THREADS = 16
 SPARE_PIECES = 2  # plain ones beyond one for each thread: being read, or next
-# Compressed bytes at most that wait for the taker: two of the pieces that a registry is sent.
+# Compressed bytes at most that wait for the taker: one of the pieces that a registry is sent.
 AHEAD = 16 << 20
 MEMORY = 192 << 20  # of what all threads of a crew compress with
 

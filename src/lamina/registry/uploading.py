@@ -22,7 +22,7 @@ from lamina.registry.repository import Repository
 
 # docker-registry closes and syncs its file after each: 256 MB take it 2.8 s by 4 MiB, 2.2 s by 16, 1.9 s in one.  A piece is
 # a buffer of each lane, and what is sent again at most to a registry that keeps nothing of a broken one.
-PIECE = 8 << 20
+PIECE = 16 << 20
 # A registry may ask for larger pieces (OCI-Chunk-Min-Length; S3's own least is 5 MiB); each costs its size in memory.
 MAX_PIECE = 64 << 20
 
