@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamina.content.compress import Crew, Packing
+from lamina.content.copy import copy_graph
+from lamina.content.memory import MemoryTarget
 from lamina.content.verify import BytesReader
 from lamina.digest import Digest
 from lamina.errors import DigestMismatch, LaminaError, SizeMismatch
 from lamina.images.destination import Destination
-from lamina.images.transfer import LANES
+from lamina.images.transfer import LANES, Lane
 from lamina.images.watched import Watched
 from lamina.oci import OCI_MANIFEST, Descriptor, layer_compression, make_manifest, parse_manifest
 from lamina.store.lanes import run_lanes
@@ -131,14 +133,29 @@ class PackedPush:
         config = there.store.document(parsed.config.digest)
         data = make_manifest(config, [self._packed[layer.digest] for layer in layers])
         descriptor = Descriptor(OCI_MANIFEST, Digest.of(data), len(data))
-        if self._remote.exists(parsed.config):
-            there.found(parsed.config)
-        else:
-            self._remote.push(parsed.config, BytesReader(config))
-            self._sent.append(there.brought(parsed.config))
-        self._remote.push(descriptor, BytesReader(data))
-        self._remote.tag(descriptor, self._tag)
+        documents, lane = MemoryTarget(), Lane(self._source, self._remote, None)
+        documents.push(parsed.config, BytesReader(config))
+        documents.push(descriptor, BytesReader(data))
+        for layer in self._packed.values():
+            lane.has(layer)
+        copy_graph(documents, lane, descriptor, observer=_Noting(there, self._sent), tag=self._tag)
         there.note()
         there.remember(PushRow(there.reference.name, self._root.digest, self._settings, descriptor.digest,
                                descriptor.media_type, data.decode()))
         return descriptor
+
+
+class _Noting:
+    """An observer of the walk: what is there now, and how much of it went over."""
+
+    def __init__(self, there: Destination, sent: list[int]) -> None:
+        self._there, self._sent = there, sent
+
+    def started(self, descriptor: Descriptor) -> None:
+        """Nothing."""
+
+    def skipped(self, descriptor: Descriptor) -> None:
+        self._there.found(descriptor)
+
+    def done(self, descriptor: Descriptor) -> None:
+        self._sent.append(self._there.brought(descriptor))

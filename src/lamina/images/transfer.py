@@ -84,7 +84,7 @@ def transfer(
         return copy_graph(watched, target, root, platform=platform, tag=tag, referrers=referrers)
     watched = Watched(source, observer.advanced if observer else None)
     layers = _distinct(layers_of(watched, target, root, platform))
-    lane = _Lane(watched, target, observer)
+    lane = Lane(watched, target, observer)
     run_lanes(layers, lane.bring, lane.stop, lanes or LANES)
     watched.check()
     result = copy_graph(watched, lane, root, platform=platform, observer=observer, tag=tag, referrers=referrers)
@@ -119,7 +119,7 @@ def _open(source: Watched, layer: Descriptor, observer: Reporter | None) -> Read
     return reader
 
 
-class _Lane:
+class Lane:
     """What a lane does; and the target as the walk sees it, which is not asked again for what a lane has found or brought."""
 
     def __init__(self, source: Watched, target: Target, observer: Observer | None) -> None:
@@ -152,6 +152,10 @@ class _Lane:
         """Let the other lanes end."""
         self._source.fail(LaminaError("interrupted"))
 
+    def has(self, descriptor: Descriptor) -> None:
+        """The target is known to have it."""
+        self._there.add((descriptor.digest, descriptor.size))
+
     def exists(self, descriptor: Descriptor) -> bool:
         key = descriptor.digest, descriptor.size
         if key not in self._there and self._target.exists(descriptor):
@@ -160,4 +164,4 @@ class _Lane:
 
     def push(self, descriptor: Descriptor, reader: Reader) -> None:
         self._target.push(descriptor, reader)
-        self._there.add((descriptor.digest, descriptor.size))
+        self.has(descriptor)
