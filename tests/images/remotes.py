@@ -50,6 +50,9 @@ class FakeRemote(MemoryTarget):
         except NotFound:
             return None
 
+    def own_head(self, reference: str) -> Descriptor | None:
+        return FakeRemote.head(self, reference)
+
     def manifest(self, reference: str) -> tuple[Descriptor, bytes]:
         found = self.resolve(reference)
         return found, read_all(super().fetch(found), found.size)

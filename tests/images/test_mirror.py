@@ -280,3 +280,12 @@ def test_no_tag_matches(keep: Mirror, source: FakeRemote) -> None:
 def test_a_mirror_that_is_killed_can_go_on(keep: Mirror, source: FakeRemote) -> None:
     keep.one("to: other.test/app")
     assert keep.network.journalled == ["other.test/app"]
+
+
+def test_the_destination_itself_is_asked_and_no_mirror_of_it(keep: Mirror, source: FakeRemote,
+                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    def stale(reference: str) -> None:
+        raise AssertionError("a mirror may say what was so yesterday")
+
+    monkeypatch.setattr(keep.network["other.test/app"], "head", stale)
+    assert keep.one("to: other.test/app").copied == ["1.0", "1.1", "2.0-rc1"]

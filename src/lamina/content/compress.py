@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -129,7 +130,7 @@ class Crew:
         self.close()
 
 
-class _PiecesReader:
+class _PiecesReader(ABC):
     """Pieces of a reader on their way through a crew, its own where none is given.
 
     A thread reads ahead: while a taker is busy sending, the crew is not to wait for it.  In memory are at most
@@ -255,12 +256,12 @@ class _PiecesReader:
     def _head(self) -> bytes:
         return b""
 
-    def _seen(self, plain: memoryview) -> None:
+    def _seen(self, plain: memoryview) -> None:  # noqa: B027 - most need not know
         """Told of each piece, in order, by the thread that reads."""
 
+    @abstractmethod
     def _pack(self, plain: memoryview, last: bool) -> bytes:
         """One piece, in any thread."""
-        raise NotImplementedError
 
     def _tail(self) -> bytes:
         return b""

@@ -97,7 +97,7 @@ class IntoRegistry:
         """Referrers may have come to what has not changed."""
         if self._options.referrers:
             return False
-        there = self._target.head(tag)
+        there = self._target.own_head(tag)
         if there is None:
             return False
         if len(self._entry.platforms) == 1:
@@ -108,7 +108,7 @@ class IntoRegistry:
     def bring(self, tag: str) -> tuple[bool, list[str]]:
         root = self._root(tag)
         reporter = Reporter(self._options.progress or Silent(), "uploading", "pushed")
-        there = self._target.head(tag)
+        there = self._target.own_head(tag)
         if len(self._entry.platforms) > 1:
             pushed = self._several(root, tag, reporter)
             return pushed or there is None or there.digest != root.digest, []
