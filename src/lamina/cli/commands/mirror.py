@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
 
 from lamina.cli.columns import grid
-from lamina.cli.progress import COPY, Relay
+from lamina.cli.progress import COPY
 from lamina.cli.say import plain, warning
 from lamina.cli.settings import network, with_store
+from lamina.cli.teller import Teller
 from lamina.cli.transfer_options import Output, transfer_options
-from lamina.content.progress import Silent
 
 if TYPE_CHECKING:
     from lamina.images import ImageStore
@@ -23,12 +22,11 @@ if TYPE_CHECKING:
 HEADING = ("FROM", "TO", "COPIED", "UP TO DATE", "SKIPPED", "REMOVED", "FAILED", "STATUS")
 
 
-class Teller:
+class MirrorTeller(Teller):
     """Says what becomes of each entry as it ends; a display stands meanwhile."""
 
     def __init__(self, output: Output) -> None:
-        self.relay = Relay()
-        self._output, self._shown = output, ExitStack()
+        super().__init__(output, COPY)
 
     def __call__(self, event: Entry | Mirrored) -> None:
         from lamina.images.mirror import Mirrored
@@ -38,12 +36,7 @@ class Teller:
             self._end(event)
         else:
             self._output.note(f"{event.source.familiar_name} to {event.place}")
-            self.relay.shown = self._shown.enter_context(self._output.display(COPY))
-
-    def close(self) -> None:
-        """Take the display away."""
-        self.relay.shown = Silent()
-        self._shown.close()
+            self.show()
 
     def _end(self, result: Mirrored) -> None:
         for text in result.warnings:
@@ -83,7 +76,7 @@ def command(store: ImageStore, file: str, dry_run: bool, compression: str, outpu
 
     FILE is a list of: from, to (a repository, or the store), tags, exclude (patterns), platforms, referrers, prune.
     """
-    teller = Teller(output)
+    teller = MirrorTeller(output)
     try:
         results = store.mirror(file, dry_run=dry_run, compression=compression, progress=teller.relay, listener=teller,
                                network=network())

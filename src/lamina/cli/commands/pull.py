@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
 
-from lamina.cli.progress import PULL, Relay
+from lamina.cli.progress import PULL
 from lamina.cli.say import plain, warning
 from lamina.cli.settings import network, with_store
+from lamina.cli.teller import Teller
 from lamina.cli.transfer_options import Output, transfer_options
-from lamina.content.progress import Silent
 from lamina.reference import Reference
 
 if TYPE_CHECKING:
@@ -22,13 +21,12 @@ if TYPE_CHECKING:
 NEWER, CURRENT = "pulled", "up to date"
 
 
-class Teller:
+class PullTeller(Teller):
     """Says in docker's words what is pulled; a display stands between a beginning and its end."""
 
     def __init__(self, output: Output, *, all_tags: bool) -> None:
-        self.relay = Relay()
-        self._output, self._all_tags = output, all_tags
-        self._shown = ExitStack()
+        super().__init__(output, PULL)
+        self._all_tags = all_tags
 
     def __call__(self, event: Pulling | PullResult) -> None:
         from lamina.images.pull import Pulling
@@ -39,16 +37,11 @@ class Teller:
             self.close()
             self._end(event)
 
-    def close(self) -> None:
-        """Take the display away."""
-        self.relay.shown = Silent()
-        self._shown.close()
-
     def _begin(self, event: Pulling) -> None:
         if event.by_default:
-            self._say(f"Using default tag: {event.word}")
-        self._say(f"{event.word}: Pulling from {event.repository}")
-        self.relay.shown = self._shown.enter_context(self._output.display(PULL))
+            self.say(f"Using default tag: {event.word}")
+        self.say(f"{event.word}: Pulling from {event.repository}")
+        self.show()
 
     def _end(self, result: PullResult) -> None:
         for text in result.warnings:
@@ -56,9 +49,9 @@ class Teller:
         if result.error is not None:
             self._output.failed(result.error, result.name)
             return
-        self._say(f"Digest: {result.digest}")
+        self.say(f"Digest: {result.digest}")
         for digest in result.referrers:
-            self._say(f"Referrer: {digest}")
+            self.say(f"Referrer: {digest}")
         if not self._all_tags:
             self._status(result.reference, newer=result.newer)
         line = "" if self._all_tags else result.name
@@ -78,11 +71,7 @@ class Teller:
                 click.echo(plain(str(repository)))
 
     def _status(self, reference: str, *, newer: bool) -> None:
-        self._say(f"Status: {'Downloaded newer image' if newer else 'Image is up to date'} for {reference}")
-
-    def _say(self, text: str) -> None:
-        if not self._output.quiet and not self._output.events:
-            click.echo(plain(text))
+        self.say(f"Status: {'Downloaded newer image' if newer else 'Image is up to date'} for {reference}")
 
 
 @click.command("pull")
@@ -96,7 +85,7 @@ class Teller:
 def command(store: ImageStore, names: tuple[str, ...], all_tags: bool, platform: str | None, referrers: bool,
             compression: str, output: Output) -> None:
     """Pull images from registries; what is here already is not sent again."""
-    teller = Teller(output, all_tags=all_tags)
+    teller = PullTeller(output, all_tags=all_tags)
     try:
         results = store.pull(names, all_tags=all_tags, platform=platform, compression=compression, referrers=referrers,
                              progress=teller.relay, listener=teller, network=network())

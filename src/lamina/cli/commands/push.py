@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
 
-from lamina.cli.progress import PUSH, Relay
-from lamina.cli.say import plain, warning
+from lamina.cli.progress import PUSH
+from lamina.cli.say import warning
 from lamina.cli.settings import network, with_store
+from lamina.cli.teller import Teller
 from lamina.cli.transfer_options import Output, transfer_options
-from lamina.content.progress import Silent
 
 if TYPE_CHECKING:
     from lamina.images import ImageStore
@@ -20,13 +19,11 @@ if TYPE_CHECKING:
 PUSHED, CURRENT = "pushed", "up to date"
 
 
-class Teller:
+class PushTeller(Teller):
     """Says in docker's words what is pushed; a display stands between a beginning and its end."""
 
     def __init__(self, output: Output) -> None:
-        self.relay = Relay()
-        self._output = output
-        self._shown = ExitStack()
+        super().__init__(output, PUSH)
 
     def __call__(self, event: Pushing | PushResult) -> None:
         from lamina.images.push import Pushing
@@ -34,17 +31,12 @@ class Teller:
         self.close()
         if isinstance(event, Pushing):
             if event.by_default:
-                self._say(f"Using default tag: {event.by_default}")
-            self._say(f"The push refers to repository [{event.repository}]")
+                self.say(f"Using default tag: {event.by_default}")
+            self.say(f"The push refers to repository [{event.repository}]")
         else:
             self._end(event)
         # Of several tags each has its own: another may follow.
-        self.relay.shown = self._shown.enter_context(self._output.display(PUSH))
-
-    def close(self) -> None:
-        """Take the display away."""
-        self.relay.shown = Silent()
-        self._shown.close()
+        self.show()
 
     def _end(self, result: PushResult) -> None:
         for text in result.warnings:
@@ -53,15 +45,11 @@ class Teller:
             self._output.failed(result.error, result.name)
             return
         for digest in result.referrers:
-            self._say(f"Referrer: {digest}")
+            self.say(f"Referrer: {digest}")
         line = result.name if self._output.quiet else f"{result.tag}: digest: {result.digest} size: {result.size}"
         self._output.result(result.name, CURRENT if result.current else PUSHED, line, digest=result.digest,
                             media_type=result.media_type, size=result.size, sent=result.sent,
                             referrers=list(result.referrers))
-
-    def _say(self, text: str) -> None:
-        if not self._output.quiet and not self._output.events:
-            click.echo(plain(text))
 
 
 @click.command("push")
@@ -77,7 +65,7 @@ class Teller:
 def command(store: ImageStore, names: tuple[str, ...], all_tags: bool, platform: str | None, referrers: bool,
             compression: str, force: bool, output: Output) -> None:
     """Push images to registries; what is there already is not sent again."""
-    teller = Teller(output)
+    teller = PushTeller(output)
     try:
         results = store.push(names, all_tags=all_tags, platform=platform, compression=compression, referrers=referrers,
                              force=force, progress=teller.relay, listener=teller, network=network())
