@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from interop.daemons import daemon
+from registry.debian import docker_registry
+
 from interop.programs import run
 
 USER, PASSWORD = "alice", "correct horse"
@@ -64,21 +65,17 @@ def free_port() -> int:
 def debian_registry(directory: Path, *, password: bool = False, tls: bool = False) -> Iterator[DebianRegistry]:
     """docker-registry on loopback; with `password` by htpasswd, with `tls` by a certificate of its own CA."""
     directory.mkdir(parents=True, exist_ok=True)
-    port = free_port()
-    lines = ["version: 0.1", "log: {level: error}", "storage:", f"  filesystem: {{rootdirectory: {directory / 'data'}}}",
-             "  delete: {enabled: true}", "http:", f"  addr: 127.0.0.1:{port}"]
+    http: dict[str, object] = {}
+    more: dict[str, object] = {}
     if tls:
         make_certificate(directory)
-        lines += ["  tls:", f"    certificate: {directory / 'server.crt'}", f"    key: {directory / 'server.key'}"]
+        http["tls"] = {"certificate": str(directory / "server.crt"), "key": str(directory / "server.key")}
     if password:
         secret = run("htpasswd", "-niB", "-C", "4", USER, stdin=PASSWORD.encode()).stdout
         (directory / "htpasswd").write_bytes(secret)
-        lines += ["auth:", f"  htpasswd: {{realm: test, path: {directory / 'htpasswd'}}}"]
-    (directory / "config.yml").write_text("\n".join(lines) + "\n")
-    registry = DebianRegistry(f"127.0.0.1:{port}", directory / "data", directory / "ca.crt" if tls else None)
-    ready = ["curl", "-s", "-o", "/dev/null", *(["--cacert", str(registry.ca)] if tls else []), registry.base]
-    with daemon(["docker-registry", "serve", str(directory / "config.yml")], directory / "log", ready):
-        yield registry
+        more["auth"] = {"htpasswd": {"realm": "test", "path": str(directory / "htpasswd")}}
+    with docker_registry(directory, http, **more) as running:
+        yield DebianRegistry(running.host, running.data, directory / "ca.crt" if tls else None)
 
 
 def make_certificate(directory: Path) -> None:
