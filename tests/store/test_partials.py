@@ -448,3 +448,14 @@ def test_what_progress_hears(store: BlobStore) -> None:
     assert heard == ["start", "resuming", "downloading", "verifying", "loaded"]
     assert counted == len(data), "what is read back counts, too"
     assert layer_of(data).media_type == GZIP_LAYER
+
+
+def test_a_partial_whose_packs_are_lost_goes_with_its_session(store: BlobStore) -> None:
+    """As on a full disk: a file that could not be written to is given up."""
+    data = layer(1, SIZE)
+    with store.session() as session:
+        with pytest.raises(RegistryUnavailable):
+            session.push(layer_of(data), Line(data, len(data) // 2))
+        session.sink.close()
+        assert temporaries(store) == []
+    assert partial_files(store) == [] and leftovers(store) == []

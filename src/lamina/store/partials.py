@@ -138,6 +138,13 @@ class Partials:
         if not self.alive(partial):
             self._backend.sweep_temporaries(partial.lease, self.named())
 
+    def drop_empty(self, lease: str) -> None:
+        """Of a session that gives up, those whose packs are all gone (a disk that is full): they are of no use."""
+        there = {each.name for each in self._backend.temporaries() if each.owner == lease}
+        for each in self.all():
+            if each.lease == lease and (packs := each.packs()) and not packs & there:
+                self.drop(each)
+
     def make_room(self) -> bool:
         """Whether there may be one more: the dead one that was written longest ago goes."""
         found = self.all()

@@ -362,6 +362,7 @@ class Session:
                 self.sink.close(self._journals.kept)
                 packs = [(pack.number, pack.name.hex()) for pack in reversed(self._sealed.values())]
                 self._store.drop_unpublished(packs, self._journals.kept())
+                self._store.partials.drop_empty(self.lease.id)
 
     def __enter__(self) -> Self:
         return self
