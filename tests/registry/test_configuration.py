@@ -74,6 +74,8 @@ def test_a_file_that_is_asked_for_by_name_has_to_be_there(tmp_path: Path) -> Non
     (b'["a"]\nmirrors = ["\xff"]', "not TOML"),
     ("[registry.example]\ninsecure = true", "unknown setting 'example'"),
     ('["a.example"]\nmirror = ["b"]', "unknown setting 'mirror'"),
+    ('["a.example"]\nconnections = 4', "is no number from 1 to 3"),
+    ('["a.example"]\nconnections = true', "is no number from 1 to 3"),
     ('"a.example" = true', "is no table"),
     ('["a.example"]\ninsecure = "yes"', "neither true nor false"),
     ('["a.example"]\nmirrors = "b.example"', "not a list"),

@@ -11,6 +11,7 @@ from contracts.target import content
 
 from lamina.content.copy import copy_graph
 from lamina.content.memory import MemoryTarget
+from lamina.content.verify import BytesReader
 from lamina.errors import NotFound, Unauthorized
 from lamina.oci import OCI_CONFIG, OCI_MANIFEST, Descriptor
 from lamina.reference import Reference
@@ -130,3 +131,18 @@ def test_an_image_with_a_foreign_layer_is_copied(storage: Server) -> None:
         copy = MemoryTarget()
         assert copy_graph(target, copy, describe(data, OCI_MANIFEST)).pushed == 3
         assert copy.exists(describe(LAYER))
+
+
+@pytest.mark.parametrize(("setting", "requests"), [("", 1), ("connections = 3", 10)])
+def test_a_large_layer_by_several_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str,
+                                              requests: int) -> None:
+    """Where the configuration says so, and there alone."""
+    monkeypatch.setattr("lamina.registry.ranges.LEAST", 1)
+    monkeypatch.setattr("lamina.registry.ranges.PIECE", 10_000)
+    data = bytes(range(250)) * 400
+    with Fake() as fake, Network.load(environment(tmp_path, registries=f'["{fake.server.host}"]\n{setting}\n')) as network:
+        target = network.target(Reference.parse(f"{fake.server.host}/some/repo:1"))
+        blob = describe(data)
+        target.push(blob, BytesReader(data))
+        assert content(target, blob) == data
+        assert len(fake.asked("GET", "/blobs/")) == requests

@@ -7,6 +7,7 @@ registries.toml ($LAMINA_REGISTRIES, else $XDG_CONFIG_HOME/lamina/, else /etc/la
 
     ["docker.io"]
     mirrors = ["https://mirror.example"]    # asked first, to pull; https unless it says otherwise
+    connections = 3                         # for one large layer, where one alone does not fill the line; 1 to 3
 
 Certificates: see `certificates`.  Proxies: see `proxies`.  No I/O but for these files; nothing is connected to.
 """
@@ -24,6 +25,7 @@ from lamina.errors import InvalidContent, LimitExceeded, NotFound, StorageError
 from lamina.registry.certificates import Tls, directories, find
 from lamina.registry.hosts import is_loopback, split_port
 from lamina.registry.proxies import proxy_for
+from lamina.registry.ranges import MAX_CONNECTIONS
 
 _SYSTEM = Path("/etc/lamina/registries.toml")
 _MAX_BYTES = 1 << 20
@@ -52,6 +54,7 @@ class _Settings:
 
     insecure: bool = False
     mirrors: tuple[str, ...] = ()
+    connections: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,10 @@ class Registries:
     def insecure(self, host: str) -> bool:
         """Whether the file allows plain HTTP and unknown certificates for `host[:port]`."""
         return self._of(host).insecure
+
+    def connections(self, domain: str) -> int:
+        """By how many connections one large blob of a registry is read (`ranges`)."""
+        return self._of(domain).connections
 
     def plain(self, host: str) -> bool:
         """Whether `host[:port]` may be spoken to by plain HTTP: it is insecure by the file, or on loopback."""
@@ -141,16 +148,19 @@ def _one(host: str, table: Any, path: Path) -> _Settings:
     if not isinstance(table, dict):
         raise InvalidContent(f"{host!r} in the configuration of registries is no table", path,
                              'write ["host:port"], and its settings below')
-    unknown = sorted(table.keys() - {"insecure", "mirrors"})
+    unknown = sorted(table.keys() - {"insecure", "mirrors", "connections"})
     if unknown:
         raise InvalidContent(f"unknown setting {unknown[0]!r} of registry {host!r}", path,
-                             "insecure and mirrors are known; a host's name with dots stands in quotes")
+                             "insecure, mirrors and connections are known; a host's name with dots stands in quotes")
     insecure, mirrors = table.get("insecure", False), table.get("mirrors", [])
     if not isinstance(insecure, bool):
         raise InvalidContent(f"insecure of registry {host!r} is neither true nor false", path)
     if not isinstance(mirrors, list) or not all(isinstance(mirror, str) for mirror in mirrors):
         raise InvalidContent(f"mirrors of registry {host!r} is not a list of URLs", path)
-    return _Settings(insecure, tuple(_base(mirror, host, path) for mirror in mirrors))
+    connections = table.get("connections", 1)
+    if type(connections) is not int or not 1 <= connections <= MAX_CONNECTIONS:
+        raise InvalidContent(f"connections of registry {host!r} is no number from 1 to {MAX_CONNECTIONS}", path)
+    return _Settings(insecure, tuple(_base(mirror, host, path) for mirror in mirrors), connections)
 
 
 def _base(mirror: str, host: str, path: Path) -> str:

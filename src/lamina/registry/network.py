@@ -33,14 +33,14 @@ class Network:
         """As the user's configuration and credentials say (`configuration`, `credentials`)."""
         return cls(Registries.load(env), Credentials.load(env), timings)
 
-    def target(self, reference: Reference, *, uploads: UploadJournal | None = None, connections: int = 1) -> RegistryTarget:
+    def target(self, reference: Reference, *, uploads: UploadJournal | None = None) -> RegistryTarget:
         """The repository that a reference names; its tag and digest are not looked at.  Nothing is asked yet.
 
-        `uploads`: where the state of uploads outlives the process.  `connections`: by how many a blob of 64 MiB and more is
-        read (at most 3), where that is faster than one.
+        `uploads`: where the state of uploads outlives the process.
         """
         clients = [self._client(endpoint) for endpoint in self.registries.candidates(reference.domain)]
-        return RegistryTarget(Repository(reference, clients, self.timings), uploads=uploads, connections=connections)
+        return RegistryTarget(Repository(reference, clients, self.timings), uploads=uploads,
+                              connections=self.registries.connections(reference.domain))
 
     def close(self) -> None:
         """End the connections; targets are of no use after it."""
