@@ -46,6 +46,7 @@ COMMANDS: dict[str, Entry] = {
     "gc": ("gc", "Free what no image refers to", NOTHING, "--format"),
     "optimize": ("optimize", "Store what is in use anew, smaller", NOTHING, "--level --budget --memory --format"),
     "verify": ("verify", "Read everything back and check it", IMAGES, "--format"),
+    "backup": ("backup", "Copy what is new into a directory that is a store, too", FILES, "--format"),
     "info": ("info", "Show the store, versions and processor features", NOTHING, "-f --format"),
     "bench": ("bench", "Measure layers and stages on your images, compare settings and programs", FILES,
               "--sweep --against --runs --format --report --work"),
@@ -73,6 +74,6 @@ SHELLS = ("bash", "zsh", "fish")
 SECTIONS = {
     "Images": ("load", "save", "import", "images", "inspect", "history", "tag", "rmi", "tree", "image"),
     "Registries": ("pull", "push", "copy", "mirror", "tags", "manifest", "login", "logout"),
-    "Store": ("gc", "optimize", "verify", "info", "system"),
+    "Store": ("gc", "optimize", "verify", "backup", "info", "system"),
 }
 OTHERS = "More"

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lamina.images.tree import TreeNode
     from lamina.images.usage import DiskUsage, VerifyResult
     from lamina.store import BlobStore
+    from lamina.store.backup import BackedUp
     from lamina.store.collect import Collected
     from lamina.store.optimize import Optimized
 
@@ -233,6 +234,10 @@ class ImageStore:
                  progress: Progress | None = None) -> Optimized:
         """Store what is in use anew, smaller; `budget` in seconds, `memory` in MiB.  See `lamina.store.optimize`."""
         return self.blobs.optimize(level=level, budget=budget, memory=memory << 20, progress=progress)
+
+    def backup(self, path: str | Path, progress: Progress | None = None) -> BackedUp:
+        """Copy what is new since the last backup into a directory, which is a store, too; see `lamina.store.backup`."""
+        return self.blobs.backup(Path(path), progress)
 
     def verify(self, names: Sequence[str] = (), progress: Progress | None = None) -> VerifyResult:
         """Read back and check everything, or what some images need; see `lamina.images.usage`."""

@@ -111,8 +111,9 @@ class ReadHandle(Protocol):
 class Backend(Protocol):
     """A place for named byte strings.  Usable from several threads and processes; errors are `StorageError`."""
 
-    def initialise(self) -> Format:
-        """Make the place and write its format, last; does nothing to one that is there (`StoreError` for what is none)."""
+    def initialise(self, id: str = "") -> Format:
+        """Make the place and write its format, last, with that id or a new one; does nothing to one that is there
+        (`StoreError` for what is none)."""
 
     def read_format(self) -> Format:
         """What the place says that it is; `NotFound`, `StoreDamaged`, `StoreTooNew`."""
@@ -142,7 +143,7 @@ class Backend(Protocol):
         """Make something sealed a temporary of that owner again; what is not there is fine."""
 
     def free_space(self) -> int:
-        """Bytes that an ordinary user could still write."""
+        """Bytes that this process could still write, as far as the file system tells; 2^63 - 1 where it does not."""
 
     def state_dir(self) -> Path:
         """A directory of a local file system, made if missing; `StoreError` on a network file system."""

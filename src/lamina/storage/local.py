@@ -112,14 +112,14 @@ class LocalBackend:
         self._tmp = root / "tmp"
         self._state: Path | None = None
 
-    def initialise(self) -> Format:
+    def initialise(self, id: str = "") -> Format:
         with suppress(NotFound):
             return self.read_format()
         with storage_errors("make a store", self.root):
             self._make_root()
             for name in ("packs", "tmp", "state"):
                 (self.root / name).mkdir(exist_ok=True)
-            self._write_format()
+            self._write_format(id or os.urandom(16).hex())
         return self.read_format()
 
     def _make_root(self) -> None:
@@ -136,12 +136,12 @@ class LocalBackend:
         self.root.chmod(0o700)  # whatever the umask took away
         sync_directory(self.root.parent)
 
-    def _write_format(self) -> None:
+    def _write_format(self, id: str) -> None:
         """Put the format in place whole; of two processes at it, the first one's stays."""
         path = self._tmp / f"format.{os.urandom(8).hex()}"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
-            os.write(fd, f"lamina store\nversion {VERSION}\nid {os.urandom(16).hex()}\n".encode())
+            os.write(fd, f"lamina store\nversion {VERSION}\nid {id}\n".encode())
             os.fsync(fd)
             with suppress(FileExistsError, FileNotFoundError):  # swept by one who came first
                 os.link(path, self.root / "format")
@@ -224,7 +224,9 @@ class LocalBackend:
     def free_space(self) -> int:
         with storage_errors("ask for the free space", self.root):
             found = os.statvfs(self.root)
-        return found.f_bavail * found.f_frsize
+        if not found.f_blocks:  # a tmpfs without a limit, some of FUSE
+            return (1 << 63) - 1
+        return (found.f_bavail if os.geteuid() else found.f_bfree) * found.f_frsize  # root may use what is kept back
 
     def state_dir(self) -> Path:
         if self._state is None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lamina._native.tarscan import EntryColumns
     from lamina.content import Reader
     from lamina.content.progress import Progress, StageSink
+    from lamina.store.backup import BackedUp
     from lamina.store.collect import Collected
     from lamina.store.index import ChunkIndex
     from lamina.store.optimize import Optimized
@@ -262,6 +263,12 @@ class BlobStore:
         from lamina.store.optimize import optimize
 
         return optimize(self, level, budget, memory, progress)
+
+    def backup(self, path: Path, progress: Progress | None = None) -> BackedUp:
+        """Copy what is new since the last backup into a directory, beside readers and writers; see `lamina.store.backup`."""
+        from lamina.store.backup import backup
+
+        return backup(self, path, progress)
 
     def verify(self, digests: Iterable[str] | None = None, progress: Progress | None = None) -> Verified:
         """Read everything (or these manifests' graphs) back and check it."""

@@ -96,14 +96,25 @@ class Catalog:
         return catalog._complete()  # a transaction, which the lock keeps away
 
     @classmethod
+    def replace(cls, path: Path, fresh: Path, check: Callable[[Self], None], timeout: float = TIMEOUT) -> None:
+        """Put the catalog at `fresh`, one settled file that nobody has open, in place of another if `check` lets that go.
+
+        At every moment one of the two is there, whole.  Who has the old one open reads it on, and gets LeaseLost from a commit.
+        """
+        with _rebuilding(path, timeout):
+            with cls._open(path, timeout) as old:
+                check(old)
+                old._db.settle()
+            _replace(fresh, path)
+
+    @classmethod
     def _rebuild(cls, path: Path, fill: Callable[[Self], None], timeout: float) -> Self:
         fresh = path.with_name(path.name + ".new")
-        _remove(fresh)
+        remove_catalog(fresh)
         _make(fresh, timeout)
         with cls._open(fresh, timeout) as catalog:
             fill(catalog)
-            catalog._db.settle()
-        _remove(fresh.with_name(fresh.name + ".lock"))
+            catalog.settle()
         _replace(fresh, path)
         return cls._open(path, timeout)
 
@@ -113,11 +124,8 @@ class Catalog:
             catalog = cls._open(path, timeout)
         except StoreDamaged:
             return None
-        try:
-            if catalog._db.read("PRAGMA quick_check(1)") == [("ok",)]:
-                return catalog
-        except StoreDamaged:
-            pass  # the check itself stumbled over the damage
+        if catalog.is_sound():
+            return catalog
         catalog.close()
         return None
 
@@ -143,6 +151,18 @@ class Catalog:
     def remembered(self) -> Remembered:
         """What pushes and pulls remember."""
         return Remembered(self._db)
+
+    def settle(self) -> None:
+        """Bring all of it into the one file, which is no more to be written to, and let go of its lock file."""
+        self._db.settle()
+        remove_catalog(self._db.path.with_name(self._db.path.name + ".lock"))
+
+    def is_sound(self) -> bool:
+        """Whether SQLite finds nothing wrong with it."""
+        try:
+            return self._db.read("PRAGMA quick_check(1)") == [("ok",)]
+        except StoreDamaged:  # the check itself stumbled over the damage
+            return False
 
     def close(self) -> None:
         """Let go of the file; again is harmless."""
@@ -336,9 +356,12 @@ def _make(path: Path, timeout: float) -> None:
         connection.execute("COMMIT")
 
 
-def _remove(path: Path) -> None:
-    """A catalog and what SQLite has beside it: the log first, so that it is never replayed into another file."""
-    for name in ("-wal", "-shm", "-journal", ""):
+_BESIDE = ("-wal", "-shm", "-journal")  # what SQLite has beside a catalog
+
+
+def remove_catalog(path: Path, parts: Iterable[str] = (*_BESIDE, "")) -> None:
+    """A catalog and what is beside it: the log first, so that it is never replayed into another file."""
+    for name in parts:
         try:
             path.with_name(path.name + name).unlink(missing_ok=True)
         except OSError as error:
@@ -346,7 +369,7 @@ def _remove(path: Path) -> None:
 
 
 def _replace(fresh: Path, path: Path) -> None:
-    _remove(path)
+    remove_catalog(path, _BESIDE)
     try:
         fresh.rename(path)
         fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)

@@ -143,8 +143,9 @@ class Database:
         return {name for (name,) in self.read("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
     def settle(self) -> None:
-        """Bring the log into the file itself, so that the file alone is the whole catalog."""
-        self.read("PRAGMA wal_checkpoint(TRUNCATE)")
+        """Bring the log into the file itself, so that the file alone is the whole catalog; `StoreLocked`."""
+        if self.read("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]:
+            raise StoreLocked("the catalog is being read", self.path, _RETRY)
 
     def _connection(self) -> sqlite3.Connection:
         if self._writer is None or self._owner != threading.get_ident():

@@ -41,7 +41,7 @@ RECORD: Final = np.dtype(
 )
 PLACE: Final = np.dtype([("record", "<u4"), ("offset", "<u4"), ("length", "<u4")])
 
-_HEADER_MAGIC, _RECORD_MAGIC, _FOOTER_MAGIC, _END_MAGIC = b"LAMINAPK", b"LREC", b"LAMINAFT", b"LAMINAND"
+_HEADER_MAGIC, RECORD_MAGIC, _FOOTER_MAGIC, _END_MAGIC = b"LAMINAPK", b"LREC", b"LAMINAFT", b"LAMINAND"
 
 Ids = npt.NDArray[np.uint8]
 
@@ -58,7 +58,7 @@ def pack_header(name: bytes) -> bytes:
 
 def record_header(kind: int, codec: int, stored: int, plain: int, rows: int, check: int) -> bytes:
     """The 32 bytes before a record's stored bytes."""
-    return RECORD_HEADER.pack(_RECORD_MAGIC, kind, codec, 0, stored, plain, rows, 0, check)
+    return RECORD_HEADER.pack(RECORD_MAGIC, kind, codec, 0, stored, plain, rows, 0, check)
 
 
 def padding(length: int) -> bytes:

@@ -61,25 +61,32 @@ class Manner:
 
 
 @contextmanager
-def alone(store: BlobStore, kind: str) -> Iterator[Lease]:
-    """The lock, and a lease; what dead ones left behind is cleared away.  `Conflict` if another one is at it."""
+def locked(store: BlobStore, what: str = "another collection or optimization is running") -> Iterator[None]:
+    """Keep collectors, optimizers and backups into the store away; `Conflict` (`what`) if one is at it."""
     fd = os.open(store.state_dir / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Conflict("another collection or optimization is running", store.path, "wait for it to end") from None
-        reap(store.catalog, store.state_dir, store.backend)
-        with Lease.acquire(store.catalog, store.state_dir, kind) as lease:
-            store.partials.tidy(lambda digest: store.catalog.blob(digest) is not None, time.time())
-            _drop_orphans(store, lease)
-            yield lease
+            raise Conflict(what, store.path, "wait for it to end") from None
+        yield
     finally:
         os.close(fd)
 
 
-def _drop_orphans(store: BlobStore, own: Lease) -> None:
-    """Delete packs that were sealed by a writer that died before it published them.
+@contextmanager
+def alone(store: BlobStore, kind: str) -> Iterator[Lease]:
+    """The lock, and a lease; what dead ones left behind is cleared away.  `Conflict` if another one is at it."""
+    with locked(store):
+        reap(store.catalog, store.state_dir, store.backend)
+        with Lease.acquire(store.catalog, store.state_dir, kind) as lease:
+            store.partials.tidy(lambda digest: store.catalog.blob(digest) is not None, time.time())
+            drop_orphans(store, lease)
+            yield lease
+
+
+def drop_orphans(store: BlobStore, own: Lease) -> None:
+    """Delete packs that were sealed by a writer that died before it published them, or that a backup took out of the view.
 
     Only while no other writer is alive: a pack that is not in the catalog may be about to be.  The files are listed first,
     then the writers: who begins later has no file in the list, who ended has its packs in the catalog.
