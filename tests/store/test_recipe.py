@@ -61,6 +61,13 @@ def test_hostile_blocks(data: bytes, head: int) -> None:
         assert found.encode() == bad[:1] + bytes(3) + bad[4:]
 
 
+@pytest.mark.parametrize("lead", range(8))
+def test_the_columns_of_a_block_that_lies_anywhere_are_aligned(lead: int) -> None:
+    data = bytes(lead) + block(1, 2, 1, 2).encode()
+    found = Block.decode(memoryview(data)[lead:], "here")
+    assert all(getattr(found, name).flags.aligned for name in COLUMNS)
+
+
 def test_a_block_cut_anywhere() -> None:
     data = block(1, 2, 1, 3).encode()
     for bad in (*(data[:size] for size in range(len(data))), data + b"\0", b"\2" + data[1:]):

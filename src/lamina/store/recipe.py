@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from lamina.digest import Digest
 from lamina.errors import InvalidDigest, StoreDamaged
+from lamina.jsonlimits import natural, utf8
 
 U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
@@ -55,7 +56,7 @@ class Block:
             nonlocal at
             array = np.frombuffer(data, dtype, count, at)
             at += array.nbytes
-            return array
+            return np.require(array, requirements="A")  # a block lies anywhere in its frame, and kernels read whole numbers
 
         block = cls(
             column("u1", contents * 32).reshape(-1, 32),
@@ -102,18 +103,16 @@ class Head:
         """The inverse; `StoreDamaged`."""
         try:
             value = json.loads(bytes(data))
-            if int(value["size"]) < 0:
-                raise ValueError("a blob has no negative size")
             return cls(
                 Digest(value["digest"]),
                 Digest(value["sha256"]),
-                int(value["size"]),
-                str(value.get("media_type", "")),
+                natural(value["size"]),
+                utf8(value.get("media_type", "")),
                 str(Digest(value["diff_id"])) if "diff_id" in value else "",
-                int(value.get("plain_size", -1)),
-                int(value["entries"]),
-                int(value["file_bytes"]),
-                [(_chunk_id(row[0]), int(row[1]), int(row[2]), int(row[3])) for row in value["recipe"]],
+                natural(value["plain_size"]) if "diff_id" in value else -1,
+                natural(value["entries"]),
+                natural(value["file_bytes"]),
+                [(_chunk_id(row[0]), natural(row[1]), natural(row[2]), natural(row[3])) for row in value["recipe"]],
                 [_chunk_id(row) for row in value["entry_blocks"]],
             )
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, InvalidDigest) as error:
