@@ -113,6 +113,21 @@ def _no_constant(text: str) -> NoReturn:
     raise _RefusedError(f"{text} is no JSON value")
 
 
+def natural(value: object) -> int:
+    """The value, if it is an integer in 0 .. 2**63 - 1; ValueError."""
+    if type(value) is not int or not 0 <= value <= INT64_MAX:
+        raise ValueError("no natural number of 63 bits")
+    return value
+
+
+def utf8(value: object) -> str:
+    """The value, if it is a string that can be written as UTF-8 (lone surrogates cannot); ValueError."""
+    if not isinstance(value, str):
+        raise ValueError("no string")
+    value.encode()
+    return value
+
+
 class Fields:
     """Reads the fields of one JSON object by type; `null` counts as absent, as in Go's decoder.
 

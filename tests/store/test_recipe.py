@@ -116,7 +116,8 @@ GOOD = {"digest": DIGEST, "sha256": DIGEST, "size": 3, "entries": 0, "file_bytes
     {"recipe": 5}, {"recipe": [5]}, {"recipe": [["zz", 0, 0, 0]]}, {"recipe": [["00", 0, 0, 0]]},
     {"recipe": [["00" * 32, 0, 0]]}, {"recipe": [["00" * 33, 0, 0, 0]]}, {"recipe": [["00" * 32, 0, 0, {}]]},
     {"entry_blocks": [None]}, {"entry_blocks": ["00" * 31]}, {"entry_blocks": None}, {"size": -1}, {"sha256": 5},
-    {"diff_id": 5},
+    {"diff_id": 5}, {"diff_id": DIGEST}, {"size": 1 << 63}, {"size": float("inf")}, {"size": "3"}, {"entries": float("nan")},
+    {"file_bytes": -1}, {"media_type": "\ud800"}, {"media_type": 5}, {"recipe": [["00" * 32, 0, 0, 1e300]]},
 ])
 def test_heads_that_are_none(change: dict[str, object]) -> None:
     assert Head.decode(json.dumps(GOOD).encode(), "here").size == 3

@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
+from lamina.digest import Digest
+from lamina.errors import InvalidDigest, StoreDamaged
+from lamina.jsonlimits import natural, utf8
 from lamina.store.schema import RefRow
+
+
+def parse_journal(data: bytes, where: str) -> dict[str, Any]:
+    """A journal record, all of its fields looked at; `StoreDamaged`."""
+    try:
+        journal: dict[str, Any] = json.loads(data)
+        natural(journal["seq"])
+        for field in ("part", "parts"):
+            natural(journal.get(field, 0))
+        for name in journal["set"]:
+            utf8(name["name"]), Digest(name["digest"]), utf8(name["media_type"]), natural(name["size"]), natural(name["time"])
+        for removed in journal.get("remove", ()):
+            utf8(removed)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, InvalidDigest) as error:
+        raise StoreDamaged("a journal of names cannot be read", where, "run lamina verify") from error
+    return journal
 
 
 def names_of(journals: Iterable[dict[str, Any]]) -> dict[str, RefRow]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import Any
 from lamina import oci
 from lamina.digest import Digest
 from lamina.errors import LaminaError, StoreDamaged, StoreTooNew
+from lamina.jsonlimits import utf8
 from lamina.oci import Descriptor
 from lamina.storage import Backend
 from lamina.store import documents, layout
 from lamina.store.catalog import Catalog
-from lamina.store.names import last_checkpoint, names_of
+from lamina.store.names import last_checkpoint, names_of, parse_journal
 from lamina.store.packs import Packs, read_footer
 from lamina.store.recipe import Head
 from lamina.store.schema import BlobRow
@@ -68,13 +68,13 @@ def _rows(packs: Packs, number: int, footer: layout.Footer) -> Iterator[tuple[Bl
             if kind == layout.HEAD:
                 head = Head.decode(plain, key["digest"])
                 plain_size = head.plain_size if head.diff_id else None
-                yield BlobRow(head.digest, head.sha256, key["kind"], head.media_type, head.size, number, record,
+                yield BlobRow(head.digest, head.sha256, utf8(key["kind"]), head.media_type, head.size, number, record,
                               head.diff_id or None, plain_size, head.entries, head.file_bytes), {}
             elif kind == layout.DOCUMENT:
-                yield BlobRow(key["digest"], Digest.of(plain), "document", key["media_type"], len(plain), number, record,
-                              made=bool(key.get("made")), text=_text(plain)), {}
+                yield BlobRow(Digest(key["digest"]), Digest.of(plain), "document", utf8(key["media_type"]), len(plain), number,
+                              record, made=bool(key.get("made")), text=_text(plain)), {}
             elif kind == layout.JOURNAL:
-                yield None, json.loads(plain)
+                yield None, parse_journal(plain, footer.where)
         except (LaminaError, KeyError, TypeError, ValueError, RecursionError):
             continue
 
