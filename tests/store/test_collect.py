@@ -31,6 +31,7 @@ from lamina.content.verify import read_all
 from lamina.digest import Digest
 from lamina.errors import Conflict, StorageError
 from lamina.store import BlobStore, collect, layout
+from lamina.store.choosing import SMALL_PACKS
 from lamina.store.packs import pack_path
 from lamina.store.schema import CONDEMNED
 
@@ -152,15 +153,15 @@ def test_only_one_at_a_time(store: BlobStore, other: BlobStore, monkeypatch: pyt
 
 def test_small_packs_are_merged(store: BlobStore) -> None:
     manifest = load(store, "one", ONE)
-    for number in range(collect.SMALL_PACKS):
+    for number in range(SMALL_PACKS):
         with store.session() as session:
             session.tag(manifest, full(f"tag{number}"))
             session.commit()
     remove(store, "tag3")
-    assert len(pack_files(store)) > collect.SMALL_PACKS
+    assert len(pack_files(store)) > SMALL_PACKS
     store.collect()
     assert len(pack_files(store)) == 1
-    assert set(names(store)) == {full("one")} | {full(f"tag{n}") for n in range(collect.SMALL_PACKS) if n != 3}
+    assert set(names(store)) == {full("one")} | {full(f"tag{n}") for n in range(SMALL_PACKS) if n != 3}
     assert_whole(store, ONE)
 
 

@@ -269,6 +269,10 @@ class Catalog:
         """The digests themselves and all that they lead to, there or not."""
         return graph.reachable_from(self._db, digests)
 
+    def held(self) -> list[str]:
+        """Digests that sessions hold."""
+        return [digest for (digest,) in self._db.read("SELECT DISTINCT digest FROM holds ORDER BY digest")]
+
     # -- names -----------------------------------------------------------------------------------------------
 
     def ref(self, name: str) -> RefRow | None:

@@ -6,47 +6,59 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from lamina.content.progress import Progress, Silent
 from lamina.errors import StoreDamaged
-from lamina.store import layout
+from lamina.store.choosing import SMALL, Unused, choose, copied_bytes
 from lamina.store.copying import copy_live
 from lamina.store.lease import Lease
 from lamina.store.marks import Marks
-from lamina.store.replacing import Manner, Replaced, Replacing, alone, delete_condemned
-from lamina.store.schema import PackRow
+from lamina.store.replacing import Manner, Replaced, Replacing, alone, delete_condemned, mark
+from lamina.store.schema import LIVE, PackRow
 from lamina.store.sink import PackSink
 
 if TYPE_CHECKING:
     from lamina.store.blobstore import BlobStore
 
-SMALL = 4 << 20  # packs below this are merged ...
-SMALL_PACKS = 16  # ... when there are this many
 ROUND_BYTES = 256 << 20  # of packs that are copied before their originals go: the room that a collection needs
 
 
 @dataclass(slots=True)
 class Collected(Replaced):
-    """What a collection did."""
+    """What a collection did, or would do.
+
+    `unused_freed`: stored bytes, with their headers, of frames, heads and documents that nothing refers to, in packs that are
+    in use no more; what `Reclaimable.frame_bytes` foretells.  `bytes_freed`: by how much the files have shrunk, which differs
+    by headers, footers and journals, and by what is `pending`; of a dry run 0.
+    """
 
     bytes_freed: int = 0
     bytes_copied: int = 0
+    unused_freed: int = 0
 
 
-def collect(store: BlobStore, max_unused: float, progress: Progress | None) -> Collected:
+def collect(store: BlobStore, unused: Unused, progress: Progress | None) -> Collected:
     """One collection; `Conflict` if another one is running."""
-    before = _stored(store)
     result = Collected()
-    with alone(store, "collect") as lease:
-        _Collection(store, lease, result, progress or Silent()).run(max_unused)
+    with alone(store, "collect", result) as lease:
+        _Collection(store, lease, result, progress or Silent()).run(unused)
         delete_condemned(store, result, lease)
-        result.bytes_freed = max(0, before - _stored(store))
+    result.bytes_freed = max(0, result.bytes_deleted - result.bytes_written)
     return result
 
 
-def _stored(store: BlobStore) -> int:
-    return sum(size for _, size in store.backend.list("packs/"))
+def foresee(store: BlobStore, unused: Unused) -> Collected:
+    """What a collection would do now; nothing is changed."""
+    result = Collected()
+    with store.reading() as reading:
+        dropped = store.catalog.unreachable()
+        rows, packs = [row for row in store.catalog.blobs() if row.digest not in dropped], store.catalog.packs(LIVE)
+        marks = mark(store, reading.index, rows, packs, result.problems)
+        if marks is not None:
+            chosen = choose(store, packs, marks, unused, result.problems)
+            result.packs_removed = len(chosen)
+            result.bytes_copied = copied_bytes(store, chosen, marks)
+            result.unused_freed = sum(marks.dead_bytes(pack.number) for pack in chosen)
+    return result
 
 
 def _rounds(packs: list[PackRow], marks: Marks) -> Iterator[list[PackRow]]:
@@ -71,38 +83,26 @@ class _Collection(Replacing):
     """Mark, copy, condemn."""
 
     def __init__(self, store: BlobStore, lease: Lease, result: Collected, progress: Progress) -> None:
-        super().__init__(store, lease, result.problems)
+        super().__init__(store, lease, result)
         self._result, self._progress = result, progress
 
-    def run(self, max_unused: float) -> None:
+    def run(self, unused: Unused) -> None:
         """Rounds: packs without anything live first, which need no room; then a few at a time, deleted before the next."""
         marked = self._marked()
         if marked is None:
             return
-        for group in _rounds(self._choose(marked.packs, marked.marks, max_unused), marked.marks):
+        for group in _rounds(self._choose(marked.packs, marked.marks, unused), marked.marks):
             self._round(group, marked.marks, marked.at)
             delete_condemned(self._store, self._result, self._lease)
 
     def _round(self, group: list[PackRow], marks: Marks, marked_at: int) -> None:
         """Copy some packs, check and publish the copies, and condemn the originals."""
-        self._replace(marked_at, Manner(), lambda sink: [pack for pack in group if self._copy(sink, pack, marks)])
+        gone = self._replace(marked_at, Manner(), lambda sink: [pack for pack in group if self._copy(sink, pack, marks)])
+        self._result.unused_freed += sum(marks.dead_bytes(pack.number) for pack in group if pack.number in gone)
 
-    def _choose(self, packs: list[PackRow], marks: Marks, max_unused: float) -> list[PackRow]:
+    def _choose(self, packs: list[PackRow], marks: Marks, unused: Unused) -> list[PackRow]:
         """Packs to rewrite or drop.  A pack's journal is live until a checkpoint replaces it, at the price of a rewrite."""
-        doomed, small = [], []
-        for pack in packs:
-            try:
-                footer = self._store.packs.footer(pack.number)
-            except StoreDamaged as error:
-                self._problems.append(str(error))  # verify names what it costs; the collector lets it be
-                continue
-            live = marks.live_records(pack.number) | (footer.records["type"] == layout.JOURNAL)
-            dead = int(footer.records["stored"][~live].sum(dtype=np.int64))
-            if dead and dead > max_unused * pack.bytes:
-                doomed.append(pack)
-            elif pack.bytes < SMALL:
-                small.append(pack)
-        return doomed + (small if len(small) >= SMALL_PACKS else [])
+        return choose(self._store, packs, marks, unused, self._problems)
 
     def _copy(self, sink: PackSink, pack: PackRow, marks: Marks) -> bool:
         """Copy what is live of a pack, frames as they are; False if it is damaged, and so has to stay."""

@@ -1,6 +1,6 @@
 """Which chunks and records are in use: one number a chunk of each pack, filled by streaming over recipes.
 
-Memory: 4 bytes a chunk of the store for labels, 1 for marks; recipes pass by in blocks.
+Memory: 4 bytes a chunk of the store for labels, 1 for marks (2 when they are settled); recipes pass by in blocks.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from lamina._native.chunkindex import NONE
 from lamina.errors import StoreDamaged
+from lamina.store import layout
+from lamina.store.duplicates import Copies, Sound, choose_copies
 from lamina.store.index import ChunkIndex
 from lamina.store.recipe import blocks
 from lamina.store.schema import BlobRow
@@ -24,6 +26,11 @@ U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
 # Pack number and ordinals of chunks of one pack.
 Rows = tuple[int, U32]
+
+
+def record_bytes(records: npt.NDArray[Any]) -> int:
+    """What these records take between a pack's header and its footer."""
+    return int(records["stored"].sum(dtype=np.int64)) + layout.RECORD_HEADER.size * len(records)
 
 
 def chunk_ids(store: BlobStore, index: ChunkIndex, row: BlobRow) -> Iterator[U8]:
@@ -54,7 +61,10 @@ def _located(index: ChunkIndex, ids: U8, where: str) -> Iterator[Rows]:
 
 
 class Marks:
-    """Chunks and records of the packs that are in use."""
+    """Chunks and records of the packs that are in use.
+
+    Of a chunk with several copies the one that the index names is marked first; `settled` says which are to stay.
+    """
 
     def __init__(self, store: BlobStore) -> None:
         self._store = store
@@ -81,6 +91,28 @@ class Marks:
             new += int(self._store.packs.footer(number).places["length"][fresh].sum(dtype=np.int64))
         return new
 
+    def settled(self, copies: Copies, sound: Sound | None = None) -> Marks:
+        """The same, but for chunks with several copies: one of each is in use, whichever was marked (see `duplicates`)."""
+        settled = Marks(self._store)
+        settled._records = {number: set(records) for number, records in self._records.items()}
+        settled._chunks = {number: marks.copy() for number, marks in self._chunks.items()}
+        marked = np.zeros(len(copies.chunk), np.bool_)
+        packs = [int(number) for number in np.unique(copies.pack)]
+        for number in packs:
+            rows = copies.pack == number
+            marked[rows] = self.chunks(number)[copies.ordinal[rows]]
+        wanted = copies.where(np.isin(copies.chunk, copies.chunk[marked]))
+        for number in packs:
+            settled.chunks(number)[copies.ordinal[copies.pack == number]] = False
+        needed = np.zeros(len(wanted.chunk), np.bool_)
+        for number in np.unique(wanted.pack):
+            rows = wanted.pack == number
+            needed[rows] = settled.live_records(int(number))[wanted.record[rows]]
+        chosen = wanted.where(choose_copies(wanted, needed, sound))
+        for number in np.unique(chosen.pack):
+            settled.chunks(int(number))[chosen.ordinal[chosen.pack == number]] = True
+        return settled
+
     def live_records(self, number: int) -> npt.NDArray[np.bool_]:
         """One truth value a record of a pack: a frame with a marked chunk, or a marked head or document."""
         footer = self._store.packs.footer(number)
@@ -88,6 +120,12 @@ class Marks:
         live[footer.places["record"][self.chunks(number)]] = True
         live[list(self._records.get(number, ()))] = True
         return live
+
+    def dead_bytes(self, number: int) -> int:
+        """Stored bytes, with their headers, of a pack's frames, heads and documents that are not in use."""
+        records = self._store.packs.footer(number).records
+        dead = ~self.live_records(number) & (records["type"] != layout.JOURNAL)
+        return record_bytes(records[dead])
 
 
 class Labels:

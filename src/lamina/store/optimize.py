@@ -132,7 +132,7 @@ class _Optimization(Replacing):
     def __init__(
         self, store: BlobStore, lease: Lease, result: Optimized, manner: Manner, clock: _Clock, progress: Progress
     ) -> None:
-        super().__init__(store, lease, result.problems)
+        super().__init__(store, lease, result)
         self._result, self._manner, self._clock, self._progress = result, manner, clock, progress
         self._plain: dict[int, tuple[int, int]] = {}  # of contents and segments, live and dead, by pack
 

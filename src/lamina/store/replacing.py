@@ -19,6 +19,7 @@ from lamina.errors import Conflict, NotFound, StoreDamaged
 from lamina.store import layout
 from lamina.store.codec import Compression
 from lamina.store.copying import Moved
+from lamina.store.duplicates import find_copies
 from lamina.store.lease import Lease, dead_leases, oldest_start, reap
 from lamina.store.marks import Marks
 from lamina.store.schema import CONDEMNED, LIVE, BlobRow, PackRow
@@ -34,10 +35,13 @@ LOCK = "collect.lock"
 
 @dataclass(slots=True)
 class Replaced:
-    """What became of packs.  `pending`: bytes of condemned packs that an older reader still holds."""
+    """What became of packs.  `pending`: bytes of condemned packs that an older reader still holds; `bytes_deleted`,
+    `bytes_written`: of files that went, and of those that took their place."""
 
     packs_removed: int = 0
     pending: int = 0
+    bytes_deleted: int = 0
+    bytes_written: int = 0
     problems: list[str] = field(default_factory=list)
 
 
@@ -75,31 +79,39 @@ def locked(store: BlobStore, what: str = "another collection or optimization is 
 
 
 @contextmanager
-def alone(store: BlobStore, kind: str) -> Iterator[Lease]:
-    """The lock, and a lease; what dead ones left behind is cleared away.  `Conflict` if another one is at it."""
+def alone(store: BlobStore, kind: str, result: Replaced | None = None) -> Iterator[Lease]:
+    """The lock, and a lease; what dead ones left behind is cleared away.  `Conflict` if another one is at it.
+
+    `result` is told of the bytes of packs that were left behind.
+    """
     with locked(store):
         reap(store.catalog, store.state_dir, store.backend)
         with Lease.acquire(store.catalog, store.state_dir, kind) as lease:
             store.partials.tidy(lambda digest: store.catalog.blob(digest) is not None, time.time())
-            drop_orphans(store, lease)
+            dropped = drop_orphans(store, lease)
+            if result is not None:
+                result.bytes_deleted += dropped
             yield lease
 
 
-def drop_orphans(store: BlobStore, own: Lease) -> None:
+def drop_orphans(store: BlobStore, own: Lease) -> int:
     """Delete packs that were sealed by a writer that died before it published them, or that a backup took out of the view.
+
+    Their bytes.
 
     Only while no other writer is alive: a pack that is not in the catalog may be about to be.  The files are listed first,
     then the writers: who begins later has no file in the list, who ended has its packs in the catalog.
     """
-    files = [name for name, _ in store.backend.list("packs/")]
+    files = list(store.backend.list("packs/"))
     dead = set(dead_leases(store.catalog, store.state_dir))
     if any(lease.kind != "read" and lease.id != own.id and lease.id not in dead for lease in store.catalog.leases()):
-        return
+        return 0
     if oldest_start(store.catalog, store.state_dir) == 0:
-        return  # somebody holds a lease whose row went with a lost catalog: it may be a writer
+        return 0  # somebody holds a lease whose row went with a lost catalog: it may be a writer
     known = {pack.name for pack in store.catalog.packs()}
     partials = store.partials.named()
-    for name in files:
+    dropped = 0
+    for name, size in files:
         pack = name.rpartition("/")[2]
         if pack in known:
             continue
@@ -107,6 +119,8 @@ def drop_orphans(store: BlobStore, own: Lease) -> None:
             store.backend.withdraw(name, partials[pack])
         else:
             store.backend.delete(name)
+            dropped += size
+    return dropped
 
 
 def _oldest_reader(store: BlobStore, own: Lease | None) -> int | None:
@@ -129,21 +143,44 @@ def delete_condemned(store: BlobStore, result: Replaced, own: Lease | None = Non
         with store.catalog.transaction() as tx:
             tx.remove_packs([pack.number])
         result.packs_removed += 1
+        result.bytes_deleted += pack.bytes
+
+
+def mark(
+    store: BlobStore, index: ChunkIndex, rows: Iterable[BlobRow], packs: list[PackRow], problems: list[str]
+) -> Marks | None:
+    """What these blobs need, settled; None if one is damaged: what it needs is not known, so nothing may go."""
+
+    def is_sound(pack: int, record: int) -> bool:
+        try:
+            store.packs.stored(pack, record)
+        except StoreDamaged as error:
+            problems.append(str(error))
+            return False
+        return True
+
+    marks, told = Marks(store), len(problems)
+    for row in rows:
+        try:
+            marks.add(index, row)
+        except (StoreDamaged, NotFound) as error:
+            problems.append(f"blob {row.digest} is damaged ({error}): what it needs is not known, and nothing is freed; "
+                            "run lamina repair, or remove the images that have it (lamina verify names them)")
+    if len(problems) > told:
+        return None
+    return marks.settled(find_copies(store, index, (pack.number for pack in packs)), is_sound)
 
 
 class Replacing:
-    """Mark, write anew, condemn.  `problems` are told of what is damaged."""
+    """Mark, write anew, condemn.  `replaced` is told of what is damaged, and of the bytes that are written."""
 
-    def __init__(self, store: BlobStore, lease: Lease, problems: list[str]) -> None:
-        self._store, self._lease, self._problems = store, lease, problems
+    def __init__(self, store: BlobStore, lease: Lease, replaced: Replaced) -> None:
+        self._store, self._lease, self._replaced, self._problems = store, lease, replaced, replaced.problems
         self._sealed: list[SealedPack] = []
         self._moves: list[Moved] = []  # heads and documents that have been written anew
 
     def _marked(self) -> Marked | None:
-        """Forget blobs that nothing leads to, and mark those that remain; None if one is damaged.
-
-        What a damaged one needs is not known, so nothing may go.
-        """
+        """Forget blobs that nothing leads to, and mark those that remain; None if one is damaged."""
         catalog = self._store.catalog
         with catalog.transaction() as tx:
             tx.remove_blobs(tx.unreachable())
@@ -151,23 +188,13 @@ class Replacing:
             rows, packs = list(catalog.blobs()), catalog.packs(LIVE)
         index = self._store.new_index()  # after the rows: it knows the packs of them all
         try:
-            marks = Marks(self._store)
-            sound = [self._mark(marks, index, row) for row in rows]
-            return Marked(marked_at, packs, marks) if all(sound) else None
+            marks = mark(self._store, index, rows, packs, self._problems)
+            return None if marks is None else Marked(marked_at, packs, marks)
         finally:
             index.close()
 
-    def _mark(self, marks: Marks, index: ChunkIndex, row: BlobRow) -> bool:
-        try:
-            marks.add(index, row)
-        except (StoreDamaged, NotFound) as error:
-            self._problems.append(f"blob {row.digest} is damaged ({error}): nothing is freed until the images that "
-                                  "have it are removed (lamina verify names them)")
-            return False
-        return True
-
-    def _replace(self, marked_at: int, manner: Manner, fill: Callable[[PackSink], Iterable[PackRow]]) -> None:
-        """`fill` writes what is live of some packs and says which are done with; these are condemned."""
+    def _replace(self, marked_at: int, manner: Manner, fill: Callable[[PackSink], Iterable[PackRow]]) -> set[int]:
+        """`fill` writes what is live of some packs and says which are done with; the numbers of those that are condemned."""
         self._sealed, self._moves = [], []
         sink = PackSink(
             self._store.backend, self._lease.id, manner.compression, self._new_pack, lambda *_: None, self._sealed.append,
@@ -179,12 +206,14 @@ class Replacing:
             sink.seal()
             for sealed in self._sealed:
                 self._store.packs.footer(sealed.number)  # no original goes for a copy that cannot be read
-            self._condemn(done, marked_at, manner.level)
+            gone = self._condemn(done, marked_at, manner.level)
         except BaseException:
             sink.close()
             self._store.drop_unpublished((sealed.number, sealed.name.hex()) for sealed in self._sealed)
             raise
         sink.close()
+        self._replaced.bytes_written += sum(sealed.bytes for sealed in self._sealed)
+        return gone
 
     def _new_pack(self, name: bytes) -> int:
         number = self._store.catalog.reserve_pack_number()
@@ -206,7 +235,7 @@ class Replacing:
             value = {"seq": seq, "checkpoint": True, "part": part, "parts": parts, "set": some}
             sink.record(layout.JOURNAL, json.dumps(value, separators=(",", ":"), sort_keys=True).encode(), {"seq": seq})
 
-    def _condemn(self, doomed: list[PackRow], marked_at: int, level: int) -> None:
+    def _condemn(self, doomed: list[PackRow], marked_at: int, level: int) -> set[int]:
         """Publish the copies and condemn the originals, but for those that a commit has relied on since the marking."""
         catalog = self._store.catalog
         with catalog.transaction() as tx:
@@ -219,3 +248,4 @@ class Replacing:
                     tx.note_level(sealed.number, level)
             tx.move_blobs(self._moves)
             tx.condemn_packs(gone)
+        return gone

@@ -11,7 +11,7 @@ import numpy as np
 
 from lamina import oci
 from lamina.errors import NotFound, StoreDamaged
-from lamina.store.layout import FRAMES, RECORD_HEADER
+from lamina.store.duplicates import find_copies
 from lamina.store.marks import Labels, Marks
 from lamina.store.schema import LIVE, BlobRow
 
@@ -24,7 +24,8 @@ class Usage:
     """Bytes of a store.
 
     `logical`: layers of all images, each as often as an image has it; `layers`: of distinct layers; `chunks`: plain bytes of
-    distinct chunks in use (recipes too); `stored`: of packs; `dead`: of frames in them that nothing refers to.
+    distinct chunks in use (recipes too); `stored`: of packs; `dead`: of records in them that nothing refers to, what a
+    collection of all that is unused frees (what a name that is gone led to is among it, collected or not).
     `damaged`: digests of blobs that could not be followed, and are left out.
     `image_usage`: for each image manifest, plain bytes (shared with other images, its own).
     """
@@ -40,8 +41,9 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Reclaimable:
-    """`frame_bytes`: stored bytes of frames that would be in use no more; `dead_bytes`: plain bytes of chunks that would be
-    in use no more, in frames that stay."""
+    """`frame_bytes`: stored bytes (and headers) of frames, heads and documents that would be in use no more, to the byte what a
+    collection of all that is unused then frees beyond what it frees now; `dead_bytes`: plain bytes of chunks that would be in
+    use no more, in frames that stay."""
 
     frame_bytes: int
     dead_bytes: int
@@ -77,7 +79,10 @@ def _usage(store: BlobStore, reading: Reading) -> Usage:
     labels, marks = Labels(store), Marks(store)
     layers_bytes = chunk_bytes = 0
     damaged: list[str] = []
+    dropped = catalog.unreachable()
     for row in catalog.blobs():
+        if row.digest in dropped:
+            continue
         try:
             chunk_bytes += marks.add(reading.index, row) + (row.size if row.kind == "document" else 0)
             if row.kind != "document":
@@ -92,15 +97,10 @@ def _usage(store: BlobStore, reading: Reading) -> Usage:
         for manifest in having:
             (unique if len(having) == 1 else shared)[manifest] += size
     packs = catalog.packs(LIVE)
-    dead = sum(_dead_stored(store, marks, pack.number) for pack in packs)
+    settled = marks.settled(find_copies(store, reading.index, (pack.number for pack in packs)))
+    dead = sum(settled.dead_bytes(pack.number) for pack in packs)
     images = {image.manifest: (shared[image.manifest], unique[image.manifest]) for image in catalog.images()}
     return Usage(logical, layers_bytes, chunk_bytes, sum(pack.bytes for pack in packs), dead, images, tuple(damaged))
-
-
-def _dead_stored(store: BlobStore, marks: Marks, number: int) -> int:
-    records = store.packs.footer(number).records
-    frames = np.isin(records["type"], FRAMES) & ~marks.live_records(number)
-    return int(records["stored"][frames].sum(dtype=np.int64)) + RECORD_HEADER.size * int(frames.sum())
 
 
 def new_bytes(store: BlobStore, digests: Iterable[str], beside: Iterable[str]) -> int:
@@ -117,20 +117,29 @@ def reclaimable(store: BlobStore, names: Iterable[str]) -> Reclaimable:
     gone = set(names)
     catalog = store.catalog
     with store.reading() as reading:
-        after_set = catalog.reachable_from(ref.digest for ref in catalog.refs() if ref.name not in gone)
-        before_set = catalog.reachable_from(ref.digest for ref in catalog.refs())
+        held = catalog.held()
+        staying = catalog.reachable_from([*held, *(ref.digest for ref in catalog.refs() if ref.name not in gone)])
+        before = catalog.reachable_from([*held, *(ref.digest for ref in catalog.refs())])
+        rows = [row for row in catalog.blobs() if row.digest in before or row.sha256 in before]
+        packs = [pack.number for pack in catalog.packs(LIVE)]
+        copies = find_copies(store, reading.index, packs)
         marks = Marks(store)
-        for row in _blob_rows(store, sorted(after_set)):
+        leaving = [row for row in rows if row.digest not in staying and row.sha256 not in staying]
+        for row in rows:
+            if row.digest in staying or row.sha256 in staying:
+                marks.add(reading.index, row)
+        after = marks.settled(copies)
+        for row in leaving:
             marks.add(reading.index, row)
-        kept = {pack.number: (marks.chunks(pack.number).copy(), marks.live_records(pack.number))
-                for pack in catalog.packs(LIVE)}
-        for row in _blob_rows(store, sorted(before_set - after_set)):
-            marks.add(reading.index, row)
-        frames = dead = 0
-        for number, (chunks, records) in kept.items():
-            footer = store.packs.footer(number)
-            freed = marks.live_records(number) & ~records
-            frames += int(footer.records["stored"][freed].sum(dtype=np.int64)) + RECORD_HEADER.size * int(freed.sum())
-            newly = marks.chunks(number) & ~chunks & records[footer.places["record"]]
-            dead += int(footer.places["length"][newly].sum(dtype=np.int64))
-        return Reclaimable(frames, dead)
+        return _difference(store, packs, marks.settled(copies), after)
+
+
+def _difference(store: BlobStore, packs: Iterable[int], before: Marks, after: Marks) -> Reclaimable:
+    frames = dead = 0
+    for number in packs:
+        footer = store.packs.footer(number)
+        frames += after.dead_bytes(number) - before.dead_bytes(number)
+        stays = after.live_records(number)[footer.places["record"]]
+        newly = before.chunks(number) & ~after.chunks(number) & stays
+        dead += int(footer.places["length"][newly].sum(dtype=np.int64))
+    return Reclaimable(frames, dead)
