@@ -25,6 +25,7 @@ from lamina.store.schema import (
     BLOB,
     IMAGE,
     LATER,
+    LATER_COLUMNS,
     LEVEL,
     META,
     PACK,
@@ -36,8 +37,10 @@ from lamina.store.schema import (
     LeaseRow,
     PackRow,
     RefRow,
+    ref_row,
 )
 from lamina.store.transaction import Transaction
+from lamina.store.uses import Uses
 
 TIMEOUT = 30.0
 _BATCH = 500
@@ -136,16 +139,27 @@ class Catalog:
                               self._db.path, "use a newer Lamina")
 
     def _complete(self) -> Self:
-        """Add the tables that came later to a catalog of before."""
+        """Add the tables and columns that came later to a catalog of before."""
         try:
-            if LATER - self._db.tables():
+            if LATER - self._db.tables() or self._lacking():
                 with self._db.transaction():
                     for table in TABLES:
                         self._db.write(table)
+                    for column in self._lacking():  # asked again: another process may have been quicker
+                        self._db.write(column)
         except BaseException:
             self.close()
             raise
         return self
+
+    def _lacking(self) -> list[str]:
+        """The statements that add the columns which are not there."""
+        return [sql for (table, column), sql in LATER_COLUMNS.items() if column not in self._db.columns(table)]
+
+    @cached_property
+    def uses(self) -> Uses:
+        """When images were used last."""
+        return Uses(self._db)
 
     @cached_property
     def remembered(self) -> Remembered:
@@ -278,19 +292,19 @@ class Catalog:
     def ref(self, name: str) -> RefRow | None:
         """What a name leads to."""
         rows = self._db.read(f"SELECT {REF} FROM refs WHERE name = ? AND removed = 0", (name,))
-        return RefRow(*rows[0]) if rows else None
+        return ref_row(rows[0]) if rows else None
 
     def refs(self, prefix: str = "") -> list[RefRow]:
         """All names that begin with the prefix, in order."""
         rows = self._db.read(
             f"SELECT {REF} FROM refs WHERE removed = 0 AND name >= ? AND substr(name, 1, ?) = ? ORDER BY name",
             (prefix, len(prefix), prefix))
-        return [RefRow(*row) for row in rows]
+        return [ref_row(row) for row in rows]
 
     def refs_to(self, digest: str) -> list[RefRow]:
         """All names that lead to a digest, in order."""
         rows = self._db.read(f"SELECT {REF} FROM refs WHERE removed = 0 AND digest = ? ORDER BY name", (digest,))
-        return [RefRow(*row) for row in rows]
+        return [ref_row(row) for row in rows]
 
     # -- images ----------------------------------------------------------------------------------------------
 

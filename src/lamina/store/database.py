@@ -142,6 +142,10 @@ class Database:
         """The names of its tables."""
         return {name for (name,) in self.read("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
+    def columns(self, table: str) -> set[str]:
+        """The names of a table's columns; none of one that is not there."""
+        return {row[1] for row in self.read(f"PRAGMA table_info({table})")}
+
     def settle(self) -> None:
         """Bring the log into the file itself, so that the file alone is the whole catalog; `StoreLocked`."""
         if self.read("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]:

@@ -37,10 +37,15 @@ def names_of(journals: Iterable[dict[str, Any]]) -> dict[str, RefRow]:
         if journal["seq"] < start or (journal["seq"] == start and not journal.get("checkpoint")):
             continue
         for name in journal["set"]:
+            before = names.get(name["name"])
+            pinned = bool(name.get("pinned", before is not None and before.pinned))
             names[name["name"]] = RefRow(name["name"], name["digest"], name["media_type"], int(name["size"]),
-                                         int(journal["seq"]), int(name["time"]))
+                                         int(journal["seq"]), int(name["time"]), pinned)
         for removed in journal.get("remove", ()):
             names.pop(removed, None)
+        for name, pinned in journal.get("pin", {}).items():
+            if name in names:
+                names[name] = names[name]._replace(pinned=bool(pinned))
     return names
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,11 +43,14 @@ class Publication:
     edges: list[tuple[str, str]]
     images: list[ImageRow]
     names: list[Name]
+    pins: dict[str, bool] = field(default_factory=dict)
 
 
-def journal(seq: int, names: Iterable[Name]) -> bytes:
+def journal(seq: int, names: Iterable[Name], pins: Mapping[str, bool] | None = None) -> bytes:
     """The journal record of these changes (FORMAT.md, "Journal")."""
     value: dict[str, Any] = {"seq": seq, "set": [], "remove": []}
+    if pins:
+        value["pin"] = dict(pins)
     for name in names:
         if name.descriptor is None:
             value["remove"].append(name.name)
@@ -63,9 +66,9 @@ def publish(store: BlobStore, session: Session, publication: Publication, relied
     rows = _store_documents(session, publication)
     names = list({name.name: name for name in publication.names}.values())
     for _ in range(ATTEMPTS):
-        seq = store.catalog.next_seq() if names else 0
-        if names:
-            session.sink.record(layout.JOURNAL, journal(seq, names), {"seq": seq})
+        seq = store.catalog.next_seq() if names or publication.pins else 0
+        if seq:
+            session.sink.record(layout.JOURNAL, journal(seq, names, publication.pins), {"seq": seq})
         session.sink.seal()
         for pack in session.packs():
             store.packs.footer(pack.number)  # nothing is reported as stored in a pack that cannot be read
@@ -105,7 +108,9 @@ def _try(
         tx.check_lease(session.lease.id)
         states = tx.packs_state(relied)
         gone = {number for number in relied if states.get(number) != LIVE}
-        if gone or (names and seq <= catalog.checkpoint()):
+        if gone or (seq and seq <= catalog.checkpoint()):
+            return gone
+        if publication.pins and not tx.pin(publication.pins, seq):
             return gone
         for pack in session.packs():
             tx.add_pack(pack.number, pack.name, pack.bytes, pack.chunks)

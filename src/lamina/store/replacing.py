@@ -227,8 +227,8 @@ class Replacing:
             seq = tx.next_seq()
             refs = catalog.refs()
             tx.set_checkpoint(seq)
-        names = [{"name": ref.name, "digest": ref.digest, "media_type": ref.media_type, "size": ref.size, "time": ref.time}
-                 for ref in refs]
+        names = [{"name": ref.name, "digest": ref.digest, "media_type": ref.media_type, "size": ref.size, "time": ref.time,
+                  **({"pinned": True} if ref.pinned else {})} for ref in refs]
         parts = max(1, -(-len(names) // CHECKPOINT_NAMES))
         for part in range(parts):
             some = names[part * CHECKPOINT_NAMES : (part + 1) * CHECKPOINT_NAMES]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lamina.mediatypes import is_index, is_manifest
-from lamina.store import remembered
+from lamina.store import remembered, uses
 
 VERSION = 1
 
@@ -13,6 +13,7 @@ LIVE = "live"
 CONDEMNED = "condemned"
 
 LEVEL = "level of pack "  # and a number, keys of `meta`: what the optimizer wrote it at; if it is lost, it is done again
+PINNED = "pinned"  # key of `meta`: the highest sequence number that pinned a name or let go of one
 # Counters and numbers of the catalog itself.  `checkpoint` is the number of the last journal that names every name.
 META = {"version": VERSION, "sequence": 0, "checkpoint": 0, "pack_number": 0}
 
@@ -35,7 +36,7 @@ TABLES = (
     # number and comes later must lose against the removal, as it does when journals are applied in order.
     """CREATE TABLE IF NOT EXISTS refs (
         name TEXT PRIMARY KEY, digest TEXT NOT NULL, media_type TEXT NOT NULL, size BIGINT NOT NULL,
-        seq BIGINT NOT NULL, time BIGINT NOT NULL, removed BIGINT NOT NULL)""",
+        seq BIGINT NOT NULL, time BIGINT NOT NULL, removed BIGINT NOT NULL, pinned BIGINT NOT NULL DEFAULT 0)""",
     "CREATE INDEX IF NOT EXISTS refs_digest ON refs (digest)",
     """CREATE TABLE IF NOT EXISTS images (
         manifest TEXT PRIMARY KEY, config TEXT NOT NULL, created TEXT NOT NULL, os TEXT NOT NULL,
@@ -47,10 +48,12 @@ TABLES = (
     """CREATE TABLE IF NOT EXISTS holds (
         lease TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (lease, digest))""",
     *remembered.TABLES.values(),
+    *uses.TABLES.values(),
     *remembered.INDEXES,
 )
-# Tables that a catalog of before has not: it gets them when it is opened.
-LATER = frozenset(remembered.TABLES)
+# Tables, and columns of tables, that a catalog of before has not: it gets them when it is opened.
+LATER = frozenset((*remembered.TABLES, *uses.TABLES))
+LATER_COLUMNS = {("refs", "pinned"): "ALTER TABLE refs ADD COLUMN pinned BIGINT NOT NULL DEFAULT 0"}
 
 
 def rank(kind: str, media_type: str) -> int:
@@ -98,7 +101,7 @@ class BlobRow(NamedTuple):
 
 
 class RefRow(NamedTuple):
-    """A name and the descriptor that it leads to; `time` in seconds since 1970."""
+    """A name and the descriptor that it leads to; `time` in seconds since 1970; `pinned`: no rule takes it away."""
 
     name: str
     digest: str
@@ -106,6 +109,12 @@ class RefRow(NamedTuple):
     size: int
     seq: int
     time: int
+    pinned: bool = False
+
+
+def ref_row(row: tuple[Any, ...]) -> RefRow:
+    """Of the columns REF."""
+    return RefRow._make((*row[:6], bool(row[6])))
 
 
 class ImageRow(NamedTuple):
@@ -133,5 +142,5 @@ class LeaseRow(NamedTuple):
 
 PACK = "number, name, bytes, chunks, state, changed"
 BLOB = "digest, sha256, kind, media_type, size, pack, record, diff_id, plain_size, entries, file_bytes, made"
-REF = "name, digest, media_type, size, seq, time"
+REF = "name, digest, media_type, size, seq, time, pinned"
 IMAGE = "manifest, config, created, os, architecture, variant, diff_ids, size, whole"

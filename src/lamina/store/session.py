@@ -111,6 +111,7 @@ class Session:
         self._edges: list[tuple[str, str]] = []
         self._images: list[ImageRow] = []
         self._names: list[Name] = []
+        self._pins: dict[str, bool] = {}
         self._sealed: dict[int, SealedPack] = {}
         self._own: set[int] = set()
         self._over = False
@@ -302,6 +303,10 @@ class Session:
         """The manifest is one that Lamina made itself: local until a push."""
         self._made.add(descriptor.digest)
 
+    def pin(self, name: str, pinned: bool) -> None:
+        """Let no rule take a name away that is there, or let go of it; `NotFound` at the commit."""
+        self._pins[name] = pinned
+
     # -- the end
 
     def commit(self) -> None:
@@ -309,7 +314,8 @@ class Session:
         with self._lock:
             if self._unclaimed or self._wasted:
                 self._drop_unclaimed()
-            publication = Publication(self._blobs, self._texts, self._made, self._edges, self._images, self._names)
+            publication = Publication(self._blobs, self._texts, self._made, self._edges, self._images, self._names,
+                                      self._pins)
             relied = self._ingest.relied if self._ingest is not None else set()
             publish(self._store, self, publication, relied)
             self._over = True

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 
-from lamina.errors import LeaseLost
+from lamina.errors import LeaseLost, NotFound
 from lamina.mediatypes import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
-from lamina.store import graph, remembered
+from lamina.store import graph, remembered, uses
 from lamina.store.database import Database
-from lamina.store.schema import BLOB, CONDEMNED, IMAGE, LEVEL, LIVE, PACK, REF, BlobRow, ImageRow, LeaseRow, RefRow, rank
+from lamina.store.schema import (
+    BLOB,
+    CONDEMNED,
+    IMAGE,
+    LEVEL,
+    LIVE,
+    PACK,
+    PINNED,
+    REF,
+    BlobRow,
+    ImageRow,
+    LeaseRow,
+    RefRow,
+    rank,
+    ref_row,
+)
 
 
 def _places(columns: str) -> str:
@@ -35,7 +50,8 @@ _ADD_IMAGE = f"""INSERT INTO images ({IMAGE}) VALUES ({_places(IMAGE)}) ON CONFL
     variant = excluded.variant, diff_ids = excluded.diff_ids, size = excluded.size, whole = excluded.whole"""
 _SET_REF = f"""INSERT INTO refs ({REF}, removed) VALUES ({_places(REF)}, ?) ON CONFLICT (name) DO UPDATE SET
     digest = excluded.digest, media_type = excluded.media_type, size = excluded.size, seq = excluded.seq,
-    time = excluded.time, removed = excluded.removed
+    time = excluded.time, removed = excluded.removed,
+    pinned = CASE WHEN excluded.removed = 1 THEN 0 WHEN excluded.pinned = 1 THEN 1 ELSE refs.pinned END
     WHERE excluded.seq >= refs.seq"""
 
 
@@ -160,6 +176,7 @@ class Transaction:
         self._db.write_many(_DROP_EDGES, [(digest, *_MANIFESTS) for (digest,) in keys])
         self._db.write_many("DELETE FROM images WHERE manifest = ?", keys)
         remembered.forget(self._db, keys)
+        uses.forget(self._db, keys)
 
     def add_edges(self, parent: str, children: Iterable[str]) -> None:
         """What a manifest names, or what names it as its subject.  Rows come first: edges are noted under its sha256 too."""
@@ -176,23 +193,46 @@ class Transaction:
     # -- names -----------------------------------------------------------------------------------------------
 
     def set_ref(self, row: RefRow) -> RefRow | None:
-        """Let a name lead to a descriptor, unless a higher number has set or removed it; what it led to before."""
+        """Let a name lead to a descriptor, unless a higher number has set or removed it; what it led to before.
+
+        One that is pinned stays so.
+        """
         before = self._before(row.name, row.seq)
-        self._db.write(_SET_REF, (*row, 0))
+        self._db.write(_SET_REF, (*row[:6], int(row.pinned), 0))
         return before
 
     def remove_ref(self, name: str, seq: int) -> RefRow | None:
         """Remove a name, unless a higher number has set it; what it led to before."""
         before = self._before(name, seq)
-        self._db.write(_SET_REF, (name, "", "", 0, seq, 0, 1))
+        self._db.write(_SET_REF, (name, "", "", 0, seq, 0, 0, 1))
         return before
+
+    def pin(self, pins: Mapping[str, bool], seq: int) -> bool:
+        """Pin names, or let go of them.  `NotFound` if one is not there.
+
+        False, and nothing is done, if a number that is not lower has set one, or has pinned anything: draw a new one, so that
+        the journals, in order of their numbers, say the same.
+        """
+        last = self._db.read("SELECT value FROM meta WHERE key = ?", (PINNED,))
+        if last and last[0][0] >= seq:
+            return False
+        for name in pins:
+            rows = self._db.read("SELECT seq FROM refs WHERE name = ? AND removed = 0", (name,))
+            if not rows:
+                raise NotFound("no such tag", name)
+            if rows[0][0] >= seq:
+                return False
+        self._db.write_many("UPDATE refs SET pinned = ? WHERE name = ?", [(int(pins[name]), name) for name in pins])
+        self._db.write("INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                       (PINNED, seq))
+        return True
 
     def _before(self, name: str, seq: int) -> RefRow | None:
         checkpoint = self._db.read("SELECT value FROM meta WHERE key = 'checkpoint'")[0][0]
         if seq < checkpoint:
             raise ValueError(f"sequence number {seq} is below the checkpoint {checkpoint}")
         rows = self._db.read(f"SELECT {REF} FROM refs WHERE name = ? AND removed = 0", (name,))
-        return RefRow(*rows[0]) if rows else None
+        return ref_row(rows[0]) if rows else None
 
     # -- reach -----------------------------------------------------------------------------------------------
 
