@@ -37,13 +37,13 @@ class Sequence:
         with self._store:
             ways: list[Callable[[], None]] = [self._load, self._child, self._twice, self._retag, self._remove, self._collect]
             for _ in range(STEPS):
-                self._rng.choices(ways, weights=(4, 3, 3, 1, 4, 1))[0]()
+                self._rng.choices(ways, weights=(2, 2, 5, 1, 5, 1))[0]()
             self._collect()
             assert problems(self._store.blobs) == []
 
     def _layer(self) -> bytes:
         chosen = self._rng.sample(range(FILES), self._rng.randrange(1, 4))
-        return tar_of({f"f{each}": noise(each, 20_000 + each * 9_000) if each % 2 else words(each, 90_000) for each in chosen})
+        return tar_of({f"f{each}": noise(each, 17_000 + each * 6_000) if each % 3 else words(each, 60_000) for each in chosen})
 
     def _name(self) -> str:
         return f"image{self._rng.randrange(9)}"
@@ -68,9 +68,9 @@ class Sequence:
             self._push(self._name(), [*self._images[parent], self._layer()])
 
     def _twice(self) -> None:
-        """Neither session knows what the other one writes."""
+        """Neither session knows what the other one writes: files that both have lie in two packs, in frames of other ends."""
         mine = [self._layer() for _ in range(2)]
-        other = self._rng.choice([mine, [mine[0], self._layer()]])
+        other = self._rng.choice([mine, [mine[0], self._layer()], [self._layer(), self._layer()]])
         with lamina.open(self._store.blobs.path) as beside:
             first, second = f"image{self._rng.randrange(4)}", f"image{self._rng.randrange(4, 9)}"
             with self._commit(self._store, {first: mine}) as one, self._commit(beside, {second: other}) as two:

@@ -38,12 +38,14 @@ COMMANDS: dict[str, Entry] = {
     "history": _HISTORY,
     "tag": _TAG,
     "rmi": _REMOVE,
+    "pin": ("pin", "Keep names from being removed by rule, or list those that are kept", IMAGES, "--format"),
+    "unpin": ("unpin", "Let go of pinned names", IMAGES, ""),
     "tree": ("tree", "Draw parents and children with what each adds", NOTHING, "--format"),
     "login": ("login", "Log in to a registry", NOTHING, "-u --username -p --password"),
     "logout": ("logout", "Log out of a registry", NOTHING, ""),
     "image": ("", "Manage images", NOTHING, ""),
     "system": ("", "Manage the store", NOTHING, ""),
-    "gc": ("gc", "Free what no image refers to", NOTHING, "--format"),
+    "gc": ("gc", "Free what no image refers to", NOTHING, "--max-unused --max-size --format"),
     "optimize": ("optimize", "Store what is in use anew, smaller", NOTHING, "--level --budget --memory --format"),
     "verify": ("verify", "Read everything back and check it", IMAGES, "--format"),
     "backup": ("backup", "Copy what is new into a directory that is a store, too", FILES, "--format"),
@@ -72,7 +74,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 # The headings of `lamina --help` and what stands under them, in this order; the other commands follow under OTHERS.
 SECTIONS = {
-    "Images": ("load", "save", "import", "images", "inspect", "history", "tag", "rmi", "tree", "image"),
+    "Images": ("load", "save", "import", "images", "inspect", "history", "tag", "rmi", "pin", "unpin", "tree", "image"),
     "Registries": ("pull", "push", "copy", "mirror", "tags", "manifest", "login", "logout"),
     "Store": ("gc", "optimize", "verify", "backup", "info", "system"),
 }

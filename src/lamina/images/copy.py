@@ -19,6 +19,7 @@ from lamina.images.platforms import chosen_manifest, parse_wanted
 from lamina.images.remotes import Network, Remote
 from lamina.images.tagging import Tagger
 from lamina.images.transfer import LANES, Reporter, transfer
+from lamina.images.uses import used
 from lamina.images.watched import Watched
 from lamina.oci import Platform
 from lamina.reference import Reference
@@ -86,9 +87,12 @@ def copy(
         if end.kind == STORE:
             session = stack.enter_context(store.session(compression=compression, progress=progress, tuning=Tuning(lanes=LANES)))
         found = stack.enter_context(opened(begin, store, network, session))
+        meant = found.root.digest
         if host is not None:
             found = replace(found, root=chosen_manifest(found.source, found.root, host, str(begin)))
         result = _WAYS[end.kind](work, found, session)
+    if begin.kind == STORE:
+        used(store, [meant])
     return Copied(str(begin), str(end), str(found.root.digest), result.pushed, result.skipped,
                   tuple(str(one.digest) for one in result.referrers), tuple(_warnings(str(begin), result)))
 

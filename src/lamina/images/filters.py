@@ -16,12 +16,12 @@ from lamina.images import times
 from lamina.images.patterns import matches
 from lamina.reference import Reference
 
-LISTING = frozenset(("dangling", "label", "label!", "before", "since", "until", "reference"))
+LISTING = frozenset(("dangling", "label", "label!", "before", "since", "until", "reference", "pinned"))
 PRUNING = frozenset(("dangling", "label", "label!", "until"))
 
-_DURATION = re.compile(r"(?:(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h))")
-_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DATES = ("%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d")
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DATE = re.compile(r"(\d{4}-\d\d-\d\d)(?:T(\d\d(?::\d\d){0,2})(?:\.(\d{1,9}))?)?(Z|z|[+-]\d\d:\d\d)?", re.ASCII)
 _EPOCH = re.compile(r"(\d{1,12})(?:\.(\d{1,9}))?")
 
 Moment = tuple[int, int]
@@ -31,7 +31,7 @@ Moment = tuple[int, int]
 class Filters:
     """What a listing keeps.
 
-    `dangling`: only those, only others, or (None) both.  `before`, `since`, `until`: moments in seconds and
+    `dangling`, `pinned`: only those, only others, or (None) both.  `before`, `since`, `until`: moments in seconds and
     nanoseconds; the first two exclude the moment itself, the last includes it.
     """
 
@@ -42,6 +42,7 @@ class Filters:
     since: Moment | None = None
     until: Moment | None = None
     references: tuple[str, ...] = ()
+    pinned: bool | None = None
 
     def meets_age(self, age: Moment) -> bool:
         return ((self.before is None or age < self.before) and (self.since is None or age > self.since)
@@ -74,7 +75,8 @@ def parse_filters(
             values[name].append(value)
     moments = {name: created(values[name][-1]) for name in ("before", "since") if created and name in values}
     return Filters(
-        dangling=_flag(values.get("dangling", [])),
+        dangling=_flag("dangling", values.get("dangling", [])),
+        pinned=_flag("pinned", values.get("pinned", [])),
         labels=_pairs(values.get("label", [])),
         without=_pairs(values.get("label!", [])),
         before=moments.get("before"),
@@ -91,14 +93,14 @@ def _split(text: str) -> tuple[str, str]:
     return name.strip().lower(), value.strip()
 
 
-def _flag(values: list[str]) -> bool | None:
+def _flag(name: str, values: list[str]) -> bool | None:
     if not values:
         return None
     if "true" in values:
         return True
     if "false" in values:
         return False
-    raise UsageError(f"Invalid filter 'dangling=[{' '.join(values)}]'", hint="expected true or false")
+    raise UsageError(f"Invalid filter '{name}=[{' '.join(values)}]'", hint="expected true or false")
 
 
 def _pairs(values: list[str]) -> tuple[tuple[str, str | None], ...]:
@@ -123,21 +125,28 @@ def _until(values: list[str], now: datetime) -> Moment | None:
 
 def _moment(text: str, now: datetime) -> Moment | None:
     """A Go duration before now, a date or time (local unless it has a zone), or seconds since 1970."""
-    pieces = list(_DURATION.finditer(text))
-    if pieces and "".join(piece[0] for piece in pieces) == text:
+    sign, length = (text[0], text[1:]) if text[:1] in ("+", "-") else ("+", text)
+    pieces = list(_DURATION.finditer(length))
+    if pieces and "".join(piece[0] for piece in pieces) == length:
         try:
-            then = now - timedelta(seconds=sum(float(piece[1]) * _SECONDS[piece[2]] for piece in pieces))
+            span = timedelta(seconds=sum(float(piece[1]) * _SECONDS[piece[2]] for piece in pieces))
+            return times.key(times.rfc3339(now - span if sign == "+" else now + span))
         except OverflowError:
             return None
-        return times.key(times.rfc3339(then))
     if epoch := _EPOCH.fullmatch(text):
         return int(epoch[1]), int((epoch[2] or "").ljust(9, "0"))
-    if times.parse(text) is not times.NEVER:
-        return times.key(text)
-    for form in _DATES:
-        try:
-            return int(datetime.strptime(text.rstrip("Zz"), form).replace(
-                tzinfo=UTC if text[-1:] in "Zz" else None).timestamp()), 0
-        except (ValueError, OverflowError):
-            continue
-    return None
+    return _date(text)
+
+
+def _date(text: str) -> Moment | None:
+    """`2006-01-02`, with a time down to any unit, and a zone; else local."""
+    found = _DATE.fullmatch(text)
+    if found is None or (found[3] and found[2].count(":") != 2):
+        return None
+    clock = (found[2] or "00").split(":")
+    zone = (found[4] or "").replace("z", "Z").replace("Z", "+00:00")
+    try:
+        moment = datetime.fromisoformat(f"{found[1]}T{':'.join([*clock, '00', '00'][:3])}{zone}")
+        return int(moment.timestamp()), int((found[3] or "").ljust(9, "0"))
+    except (ValueError, OverflowError):
+        return None

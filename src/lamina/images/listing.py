@@ -84,7 +84,7 @@ def _rows(view: View, entry: Entry, wanted: Filters, every: bool) -> Iterator[Im
         return
     intermediate = entry.image.id in view.children
     hidden = ((intermediate and (wanted.dangling is True or not every))
-              or wanted.dangling is False or wanted.references)
+              or wanted.dangling is False or wanted.references or wanted.pinned)
     if not hidden:
         yield _row(view, entry, NONE, NONE, None)
 
@@ -93,7 +93,7 @@ def _named_rows(view: View, entry: Entry, wanted: Filters) -> Iterator[ImageSumm
     named = [(root, root.reference) for root in entry.names if root.reference]
     tagged = {reference.name for _, reference in named if reference.tag}
     for root, reference in named:
-        if not wanted.meets_reference(reference):
+        if not wanted.meets_reference(reference) or wanted.pinned not in (None, root.pinned):
             continue
         if reference.tag:
             yield _row(view, entry, reference.familiar_name, reference.tag, root)

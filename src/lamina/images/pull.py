@@ -15,6 +15,7 @@ from lamina.images.records import ref_of, root_image_id
 from lamina.images.remotes import Network, Remote, asked, image_tags
 from lamina.images.tagging import Tagger
 from lamina.images.transfer import LANES, Reporter, transfer
+from lamina.images.uses import used
 from lamina.images.watched import Watched
 from lamina.oci import Descriptor, Platform
 from lamina.reference import DEFAULT_TAG, Reference
@@ -94,6 +95,7 @@ def pull(
         for result in _pull_repository(store, network, reference, all_tags, options, listener or _deaf):
             (listener or _deaf)(result)
             results.append(result)
+    used(store, (result.digest for result in results if result.digest and result.error is None))
     return results
 
 

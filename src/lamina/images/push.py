@@ -18,6 +18,7 @@ from lamina.images.platforms import chosen_manifest
 from lamina.images.records import descriptor_of, ref_of
 from lamina.images.remotes import Network
 from lamina.images.transfer import Reporter, transfer
+from lamina.images.uses import used
 from lamina.oci import Descriptor, Platform, is_index, parse_index
 from lamina.reference import DEFAULT_TAG, Reference
 from lamina.store.remembered import PushRow
@@ -105,6 +106,8 @@ def push(
             for result in _Repository(store, network, reference, options, crew, progress or Silent()).push(all_tags):
                 hear(result)
                 results.append(result)
+    pushed = (ref_of(store, result.name) for result in results if result.error is None)
+    used(store, (root.digest for root in pushed if root is not None))
     return results
 
 

@@ -99,4 +99,4 @@ def _image(row: ImageRow) -> Image:
 
 def _root(row: RefRow) -> Root:
     reference = None if row.name.startswith(NAMELESS) else Reference.parse(row.name)
-    return Root(row.name, row.digest, row.media_type, row.size, row.time, reference)
+    return Root(row.name, row.digest, row.media_type, row.size, row.time, reference, row.pinned)

@@ -70,9 +70,12 @@ class Removal:
         self._delete(entry, force=force, prune=prune, quiet=False)
 
     def prune(self, image_id: str, *, every: bool) -> None:
-        """Take away one image if nothing speaks against it: a dangling one, or with `every` all its names."""
+        """Take away one image if nothing speaks against it: a dangling one, or with `every` all its names.
+
+        One with a pinned name stays, with all its names.
+        """
         entry = self._entries.get(image_id)
-        if entry is None:
+        if entry is None or any(root.pinned for root in entry.roots):
             return
         if entry.names and (every or not entry.tags):
             for root in list(entry.names):

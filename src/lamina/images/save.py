@@ -14,6 +14,7 @@ from lamina.content.progress import Clock, Silent
 from lamina.errors import UsageError
 from lamina.images.names import find
 from lamina.images.records import descriptor_of, manifest_descriptor, read_view
+from lamina.images.uses import used
 from lamina.images.view import View
 from lamina.oci import Descriptor, Platform
 from lamina.reference import Reference, is_hex_id
@@ -68,12 +69,14 @@ def save(
             if not isinstance(output, Path):
                 raise UsageError("an oci-dir needs a path to be written to")
             write_oci_dir(output, source, roots, observer=observer)
+            used(store, (descriptor.digest for descriptor, _ in roots))
             return SaveResult(observer.bytes, time.monotonic() - begin)
         if isinstance(output, Path):
             with atomic_output(output) as file:
                 written = _write(file, source, roots, format, wanted, observer, stages)
         else:
             written = _write(output, source, roots, format, wanted, observer, stages)
+    used(store, (descriptor.digest for descriptor, _ in roots))
     return SaveResult(written, time.monotonic() - begin)
 
 

@@ -22,6 +22,7 @@ from lamina.reference import Reference
 if TYPE_CHECKING:
     from lamina.archive.opening import Readable
     from lamina.content.progress import Progress
+    from lamina.images.budget import Shrunk
     from lamina.images.copy import Copied
     from lamina.images.load import Batch, LoadResult
     from lamina.images.mirror import Listener as MirrorListener
@@ -199,8 +200,11 @@ class ImageStore:
             self._apply(removal)
         return result
 
-    def prune(self, *, all: bool = False, filters: Sequence[str] = ()) -> RemoveResult:
-        """Take away dangling images, or with `all` every image without a child; and figure out their bytes."""
+    def prune(self, *, all: bool = False, filters: Sequence[str] = (), dry_run: bool = False) -> RemoveResult:
+        """Take away dangling images, or with `all` every image without a child; and figure out their bytes.
+
+        Images with a pinned name stay.  `dry_run`: nothing is done.
+        """
         wanted = parse_filters(filters, PRUNING)
         view = read_view(self.blobs)
         every = all or wanted.dangling is False
@@ -211,8 +215,21 @@ class ImageStore:
                 removal.prune(entry.image.id, every=every)
         result = RemoveResult(removal.events)
         self._figure(removal, result)
-        self._apply(removal)
+        if not dry_run:
+            self._apply(removal)
         return result
+
+    def pin(self, names: Sequence[str], *, pinned: bool = True) -> list[str]:
+        """Let no rule take these names away, or (not `pinned`) let go of them; see `lamina.images.pins`."""
+        from lamina.images.pins import pin
+
+        return pin(self.blobs, names, pinned)
+
+    def pinned(self) -> list[listing.ImageSummary]:
+        """The pinned names."""
+        from lamina.images.pins import pinned_images
+
+        return pinned_images(self.blobs)
 
     def tree(self) -> list[TreeNode]:
         """Images under their parents, with what each adds."""
@@ -226,9 +243,26 @@ class ImageStore:
 
         return disk_usage(self.blobs)
 
-    def gc(self, progress: Progress | None = None) -> Collected:
-        """Free what nothing refers to."""
-        return self.blobs.collect(progress=progress)
+    def gc(self, *, max_unused: float = 0.05, max_unused_bytes: int | None = None, dry_run: bool = False,
+           progress: Progress | None = None) -> Collected:
+        """Free what nothing refers to; see `BlobStore.collect`."""
+        return self.blobs.collect(max_unused=max_unused, max_unused_bytes=max_unused_bytes, dry_run=dry_run, progress=progress)
+
+    def shrink(self, max_size: int, *, dry_run: bool = False, progress: Progress | None = None) -> Shrunk:
+        """Let go of the images that were used the longest ago, until the packs have `max_size` bytes at most, and collect.
+
+        See `lamina.images.budget`.
+        """
+        from lamina.images.budget import Shrunk, plan
+
+        removal, found = plan(self.blobs, max_size)
+        result = Shrunk(removal.events, found.unused_freed, found.size, found.fits)
+        if not dry_run:
+            self._apply(removal)
+            result.collected = self.blobs.collect(max_unused=0, progress=progress)
+            result.size = self.blobs.info()["stored_bytes"]
+            result.fits = result.size <= max_size
+        return result
 
     def optimize(self, *, level: int = 9, budget: float | None = None, memory: int = 300,
                  progress: Progress | None = None) -> Optimized:

@@ -50,7 +50,10 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """A name in the catalog and what it leads to; `reference` is None for a root without a name (`@<digest>`)."""
+    """A name in the catalog and what it leads to; `reference` is None for a root without a name (`@<digest>`).
+
+    `pinned`: no rule takes it away.
+    """
 
     name: str
     digest: str
@@ -58,6 +61,7 @@ class Root:
     size: int
     time: float
     reference: Reference | None
+    pinned: bool = False
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lamina.content import Reader
     from lamina.content.progress import Progress, StageSink
     from lamina.store.backup import BackedUp
+    from lamina.store.budget import Shrinking
     from lamina.store.collect import Collected
     from lamina.store.index import ChunkIndex
     from lamina.store.optimize import Optimized
@@ -297,6 +298,12 @@ class BlobStore:
         from lamina.store.usage import reclaimable
 
         return reclaimable(self, names)
+
+    def shrink(self, steps: Sequence[Sequence[str]], budget: int) -> Shrinking:
+        """How many of some steps (names that go with each) bring the packs below `budget` bytes."""
+        from lamina.store.budget import shrink
+
+        return shrink(self, steps, budget)
 
     def info(self) -> dict[str, Any]:
         """Where the store is and what it is."""

@@ -66,10 +66,11 @@ class Marks:
     Of a chunk with several copies the one that the index names is marked first; `settled` says which are to stay.
     """
 
-    def __init__(self, store: BlobStore) -> None:
+    def __init__(self, store: BlobStore, chunks: dict[int, npt.NDArray[np.bool_]] | None = None,
+                 records: dict[int, set[int]] | None = None) -> None:
         self._store = store
-        self._chunks: dict[int, npt.NDArray[np.bool_]] = {}
-        self._records: dict[int, set[int]] = {}
+        self._chunks = chunks or {}
+        self._records = records or {}
 
     def chunks(self, number: int) -> npt.NDArray[np.bool_]:
         """One truth value a chunk of a pack."""
@@ -93,9 +94,8 @@ class Marks:
 
     def settled(self, copies: Copies, sound: Sound | None = None) -> Marks:
         """The same, but for chunks with several copies: one of each is in use, whichever was marked (see `duplicates`)."""
-        settled = Marks(self._store)
-        settled._records = {number: set(records) for number, records in self._records.items()}
-        settled._chunks = {number: marks.copy() for number, marks in self._chunks.items()}
+        settled = Marks(self._store, {number: marks.copy() for number, marks in self._chunks.items()},
+                        {number: set(records) for number, records in self._records.items()})
         marked = np.zeros(len(copies.chunk), np.bool_)
         packs = [int(number) for number in np.unique(copies.pack)]
         for number in packs:

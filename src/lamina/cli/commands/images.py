@@ -74,7 +74,7 @@ def short_id(digest: str) -> str:
 @click.option("--digests", is_flag=True, help="Show digests.")
 @click.option("--no-trunc", is_flag=True, help="Don't truncate output.")
 @click.option("-f", "--filter", "filters", multiple=True, metavar="FILTER",
-              help="dangling=, label=, label!=, before=, since=, until= or reference=; may be repeated.")
+              help="dangling=, label=, label!=, before=, since=, until=, pinned= or reference=; may be repeated.")
 @click.option("--format", "form", default="table", metavar="table|json|TEMPLATE",
               help="A table, JSON lines, or a Go template ('table TEMPLATE' for columns).")
 @with_store

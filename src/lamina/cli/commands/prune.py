@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lamina.cli.commands.rmi import show_events, show_space
 from lamina.cli.say import note, plain
 from lamina.cli.settings import with_store
 from lamina.cli.units import human_size
@@ -29,9 +30,15 @@ def agreed(warning: str) -> bool:
 @click.option("-a", "--all", "everything", is_flag=True, help="Remove all unused images, not just dangling ones.")
 @click.option("-f", "--force", is_flag=True, help="Do not prompt for confirmation.")
 @click.option("--filter", "filters", multiple=True, metavar="FILTER", help="until=, label= or label!=; may be repeated.")
+@click.option("--dry-run", is_flag=True, help="Only show what would go, and the bytes that gc would free.")
 @with_store
-def command(store: ImageStore, everything: bool, force: bool, filters: tuple[str, ...]) -> None:
-    """Remove images without a name."""
+def command(store: ImageStore, everything: bool, force: bool, filters: tuple[str, ...], dry_run: bool) -> None:
+    """Remove images without a name; those with a pinned one stay."""
+    if dry_run:
+        result = store.prune(all=everything, filters=filters, dry_run=True)
+        show_events(result.events)
+        show_space(result)
+        return
     if not force and not agreed(_ALL if everything else _DANGLING):
         return
     result = store.prune(all=everything, filters=filters)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import click
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
     from lamina.images.remove import RemoveResult
 
 
-def show_events(result: RemoveResult) -> None:
+def show_events(events: Iterable[tuple[str, str]]) -> None:
     """`Untagged: NAME` and `Deleted: ID`, in the order in which they happened."""
-    for event, text in result.events:
+    for event, text in events:
         click.echo(plain(f"{event}: {text}"))
 
 
@@ -37,7 +38,7 @@ def show_space(result: RemoveResult) -> None:
 def command(store: ImageStore, names: tuple[str, ...], force: bool, no_prune: bool, dry_run: bool) -> None:
     """Remove images."""
     result = store.remove(names, force=force, prune=not no_prune, dry_run=dry_run)
-    show_events(result)
+    show_events(result.events)
     if dry_run:
         show_space(result)
     for problem in result.errors:
