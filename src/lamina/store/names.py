@@ -21,7 +21,7 @@ def parse_journal(data: bytes, where: str) -> dict[str, Any]:
             natural(journal.get(field, 0))
         for name in journal["set"]:
             utf8(name["name"]), Digest(name["digest"]), utf8(name["media_type"]), natural(name["size"]), natural(name["time"])
-        for removed in journal.get("remove", ()):
+        for removed in [*journal.get("remove", ()), *journal.get("pin", {}).keys()]:
             utf8(removed)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, InvalidDigest) as error:
         raise StoreDamaged("a journal of names cannot be read", where, "run lamina verify") from error
