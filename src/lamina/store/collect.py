@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from lamina.content.progress import Progress, Silent
 from lamina.errors import StoreDamaged
+from lamina.store import room
 from lamina.store.choosing import SMALL, Unused, choose, copied_bytes
 from lamina.store.copying import copy_live
 from lamina.store.lease import Lease
@@ -87,13 +89,24 @@ class _Collection(Replacing):
         self._result, self._progress = result, progress
 
     def run(self, unused: Unused) -> None:
-        """Rounds: packs without anything live first, which need no room; then a few at a time, deleted before the next."""
+        """Rounds: packs without anything live first, which need no room; then a few at a time, deleted before the next.
+
+        `StorageError` when there is no room for another one; what the ones before freed stays free.
+        """
         marked = self._marked()
         if marked is None:
             return
-        for group in _rounds(self._choose(marked.packs, marked.marks, unused), marked.marks):
-            self._round(group, marked.marks, marked.at)
-            delete_condemned(self._store, self._result, self._lease)
+        for chosen in _rounds(self._choose(marked.packs, marked.marks, unused), marked.marks):
+            group = chosen
+            while group:
+                some = room.as_many(self._store.backend, group, partial(self._live, marked.marks), "collect", self._store.path)
+                self._round(some, marked.marks, marked.at)
+                delete_condemned(self._store, self._result, self._lease)
+                group = group[len(some) :]
+
+    def _live(self, marks: Marks, pack: PackRow) -> int:
+        """Stored bytes of what is to be copied of a pack."""
+        return copied_bytes(self._store, [pack], marks)
 
     def _round(self, group: list[PackRow], marks: Marks, marked_at: int) -> None:
         """Copy some packs, check and publish the copies, and condemn the originals."""

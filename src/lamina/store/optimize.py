@@ -22,7 +22,7 @@ import numpy.typing as npt
 from lamina._native.blake3many import hash_many
 from lamina.content.progress import Progress, Silent
 from lamina.errors import StoreDamaged
-from lamina.store import layout
+from lamina.store import layout, room
 from lamina.store.codec import Compression, decode
 from lamina.store.copying import copy_live
 from lamina.store.lease import Lease
@@ -178,9 +178,15 @@ class _Optimization(Replacing):
         return chosen
 
     def _group(self, sweep: list[PackRow], limit: int) -> list[PackRow]:
-        """The packs of one round, within bounds of time, memory and disk; one at least."""
+        """The packs of one round, within bounds of time, memory and disk; one at least.  `StorageError` without room for that.
+
+        It takes half of what is live at the very least: of real images two thirds.
+        """
         group = _up_to(sweep, lambda pack: self._plain[pack.number][0], limit)
         group = _up_to(group, lambda pack: pack.chunks, ROUND_CHUNKS)
+        alive, dead = self._plain[group[0].number]
+        least = group[0].bytes * alive // max(1, alive + dead) // 2
+        room.require(self._store.backend, least, "optimize", self._store.path)
         return _up_to(group, lambda pack: pack.bytes, self._store.backend.free_space())
 
     def _round(self, group: list[PackRow], marked: Marked, neighbours: Neighbours) -> None:

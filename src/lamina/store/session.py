@@ -19,7 +19,7 @@ from lamina.content.verify import BytesReader, VerifyingReader, read_all
 from lamina.digest import Digest
 from lamina.errors import DigestMismatch, LaminaError, LimitExceeded, NotFound, SizeMismatch
 from lamina.oci import Descriptor
-from lamina.store import documents, layout
+from lamina.store import documents, layout, room
 from lamina.store.codec import Compression
 from lamina.store.copying import copy_live
 from lamina.store.ingest import Ingest, Ingested
@@ -144,6 +144,7 @@ class Session:
         """The pipeline, made when the first blob comes: a tag needs none."""
         with self._lock:
             if self._ingest is None:
+                self._require()
                 self._ingest = Ingest(self.sink, self.index, self._own.__contains__, self._tuning.cutting)
             return self._ingest
 
@@ -221,8 +222,15 @@ class Session:
         """Take in blobs that manifests are going to name, several at a time; each digest once.
 
         A job that fails is left out: the push of that blob, which its manifest needs, meets the reason again.
+        `StorageError` before the first if there is no room: what comes compressed is kept as it comes, all but all of it new.
         """
+        if jobs:
+            compressed = [job.descriptor.size for job in jobs if oci.layer_compression(job.descriptor.media_type)]
+            self._require(0 if self.reads_all else sum(compressed))
         run_lanes(jobs, self._bring_one, self._stop, self._tuning.lanes)
+
+    def _require(self, least: int = 0) -> None:
+        room.require(self._store.backend, least + room.FLOOR, "take in new layers", self._store.path)
 
     def _bring_one(self, job: Job) -> None:
         reader = job.open()
