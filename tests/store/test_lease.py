@@ -13,6 +13,7 @@ import pytest
 
 from lamina.errors import LeaseLost, StorageError, StoreLocked
 from lamina.storage.local import LocalBackend
+from lamina.store import forks
 from lamina.store import lease as module
 from lamina.store.catalog import Catalog
 from lamina.store.lease import Lease, dead_leases, oldest_start, reap
@@ -246,7 +247,7 @@ def test_a_program_that_we_start_does_not_keep_it_alive(catalog: Catalog, state:
                           stdout=subprocess.PIPE) as child:
         assert child.stdout
         assert child.stdout.readline()
-        os.close(lease._fd)
+        forks.close_lock(lease._fd)
         assert dead_leases(catalog, state) == [lease.id]
         child.kill()
     lease._fd = -1

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from lamina.errors import StorageError, StoreDamaged, StoreTooNew
-from lamina.store import graph
+from lamina.store import forks, graph
 from lamina.store.database import Database, Row, catalog_errors, open_lock, take_lock
 from lamina.store.remembered import Remembered
 from lamina.store.schema import (
@@ -360,7 +360,7 @@ def _rebuilding(path: Path, timeout: float) -> Iterator[None]:
         take_lock(lock, fcntl.LOCK_EX, timeout, path)
         yield
     finally:
-        os.close(lock)
+        forks.close_lock(lock)
 
 
 def _make(path: Path, timeout: float) -> None:

@@ -2,7 +2,7 @@
 
 Two connections a process: one for reads, one for the transaction of one thread at a time; a thread that is in its
 transaction reads on that one, and sees what it wrote.  Every read is fetched at once, so that no read
-transaction stays open.  Not to be carried over a fork.
+transaction stays open.  In a forked child all that is inherited of it raises `StoreError`: see `forks`.
 
 A rebuilt catalog is a new file, renamed into place.  Whoever has the old one open must not commit to it: a
 transaction holds `<path>.lock` shared, and checks there that its file is still the one in place; a rebuild holds it
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import os
 import sqlite3
 import threading
 import time
@@ -22,7 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lamina.errors import LeaseLost, StorageError, StoreDamaged, StoreLocked
+from lamina.errors import LeaseLost, StorageError, StoreDamaged, StoreError, StoreLocked
+from lamina.store import forks
 
 _RETRY = "another Lamina process is at work; try again when it has ended"
 _REBUILD = "it can be rebuilt from the packs"
@@ -91,7 +91,7 @@ def open_lock(path: Path) -> int:
     """The descriptor of the lock file beside a catalog."""
     lock = path.with_name(path.name + ".lock")
     try:
-        return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        return forks.open_lock(lock)
     except OSError as error:
         raise StorageError(f"cannot open the catalog's lock: {error.strerror}", lock, _DISK) from error
 
@@ -119,9 +119,13 @@ class Database:
         self._lock_fd = -1
         self._reading, self._writing = threading.Lock(), threading.Lock()
         self._owner = 0  # the thread that is in its transaction
+        self._paused: list[threading.Lock] = []  # taken for a fork
+        self._inherited = False
+        forks.watch(self)
 
     def read(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
         """All rows of one query."""
+        self._check()
         with catalog_errors(self.path):
             if self._writer is not None and self._owner == threading.get_ident():
                 return self._writer.execute(sql, values).fetchall()
@@ -159,6 +163,7 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """BEGIN IMMEDIATE ... COMMIT; ROLLBACK on any exception.  One thread at a time, not nested."""
+        self._check()
         if self._owner == threading.get_ident():
             raise ValueError("transactions of the catalog do not nest")
         if not self._writing.acquire(timeout=self.timeout):
@@ -201,11 +206,48 @@ class Database:
 
     def close(self) -> None:
         """Close both connections; again is harmless."""
+        if self._inherited:
+            return
         with self._writing, self._reading:
-            if self._writer is not None:
-                self._writer.close()
-                self._writer = None
-            self._reader.close()
+            self._disconnect()
             if self._lock_fd >= 0:
-                os.close(self._lock_fd)
+                forks.close_lock(self._lock_fd)
                 self._lock_fd = -1
+
+    def _disconnect(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        self._reader.close()
+
+    # -- forks
+
+    def _check(self) -> None:
+        if self._inherited:
+            raise StoreError("the store was opened before this process was forked", self.path, "open it in the new process")
+
+    def before_fork(self) -> None:
+        """No thread is to be within SQLite."""
+        locks = [self._reading] if self._owner == threading.get_ident() else [self._writing, self._reading]
+        self._paused = [lock for lock in locks if lock.acquire(timeout=self.timeout)]
+
+    def after_fork(self, *, child: bool) -> None:
+        """In the child: never again."""
+        whole = len(self._paused) == 2
+        for lock in self._paused:
+            lock.release()
+        self._paused = []
+        if not child or self._inherited:
+            return
+        self._inherited, self._lock_fd = True, -1
+        if whole:
+            self._disconnect()
+        else:  # in a transaction, which is the parent's to end: to close it would undo it for both
+            _keep_for_ever(self._writer, self._reader)
+
+
+def _keep_for_ever(*things: object) -> None:
+    import ctypes
+
+    for thing in things:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))

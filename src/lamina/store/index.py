@@ -20,6 +20,7 @@ import numpy as np
 
 from lamina._native.chunkindex import NONE, DeltaTable, PackIds, mark_repeats
 from lamina.errors import StoreDamaged
+from lamina.store import forks
 from lamina.store.indexfile import (
     SUFFIX,
     U8,
@@ -502,8 +503,8 @@ def _unlink(path: Path) -> None:
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[bool]:
     """Whether the lock could be had at once; held until the end."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    fd = forks.open_lock(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         yield try_lock(fd)
     finally:
-        os.close(fd)
+        forks.close_lock(fd)

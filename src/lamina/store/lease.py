@@ -15,8 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from lamina.errors import LeaseLost, StorageError
+from lamina.errors import LeaseLost, StorageError, StoreError
 from lamina.storage import Backend
+from lamina.store import forks
 from lamina.store.catalog import Catalog
 
 _LEASES = "leases"
@@ -37,23 +38,24 @@ def _is_at(fd: int, path: Path) -> bool:
 def _create_locked(path: Path) -> int:
     """A new file, locked.  A reaper may lock and remove it before we lock it: then once more."""
     while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # close-on-exec, as all of Python's
+        fd = forks.open_lock(path)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             if _is_at(fd, path):
                 return fd
         except BaseException:
-            os.close(fd)
+            forks.close_lock(fd)
             raise
-        os.close(fd)
+        forks.close_lock(fd)
 
 
 class Lease:
-    """A lease that is held; a context manager that releases it."""
+    """A lease that is held; a context manager that releases it.  It is its process's: a forked child has none of it."""
 
     def __init__(self, catalog: Catalog, path: Path, fd: int, start: int) -> None:
         self._catalog, self._path, self._fd = catalog, path, fd
         self.id, self.start = path.name, start
+        self._generation = forks.generation()
 
     @classmethod
     def acquire(cls, catalog: Catalog, state_dir: Path, kind: str) -> Self:
@@ -69,14 +71,25 @@ class Lease:
                 row = tx.add_lease(path.name, kind)
         except BaseException:
             path.unlink(missing_ok=True)
-            os.close(fd)
+            forks.close_lock(fd)
             raise
         return cls(catalog, path, fd, row.start)
+
+    @property
+    def inherited(self) -> bool:
+        """Whether it is of the process that this one was forked from."""
+        return self._generation != forks.generation()
+
+    def check_own(self) -> None:
+        """`StoreError` in a forked child."""
+        if self.inherited:
+            raise StoreError("the session was begun before this process was forked", self._path.parent.parent.parent,
+                             "begin one in the new process")
 
     def release(self) -> None:
         """End it, with its holds; again is harmless.  If the catalog is locked, the lease is dead all the same."""
         fd, self._fd = self._fd, -1
-        if fd < 0:
+        if fd < 0 or self.inherited:
             return
         try:
             with suppress(LeaseLost), self._catalog.transaction() as tx:  # a rebuilt catalog has no row to remove
@@ -85,7 +98,7 @@ class Lease:
         except OSError as error:
             raise _error(error, self._path) from error
         finally:
-            os.close(fd)
+            forks.close_lock(fd)
 
     def __enter__(self) -> Self:
         return self
@@ -99,7 +112,7 @@ class Lease:
 def _dead(path: Path) -> Iterator[bool]:
     """Whether the lease of that file is dead; while the block runs, the lock is ours and nobody else reaps it."""
     try:
-        fd = os.open(path, os.O_RDONLY)
+        fd = forks.open_lock(path, os.O_RDONLY)
     except FileNotFoundError:
         yield True
         return
@@ -113,7 +126,7 @@ def _dead(path: Path) -> Iterator[bool]:
             return
         yield True
     finally:
-        os.close(fd)
+        forks.close_lock(fd)
 
 
 def _names(state_dir: Path) -> set[str]:
