@@ -156,9 +156,12 @@ class Partials:
         return len(found) - len(dead) < LIMIT
 
     def tidy(self, known: Callable[[str], bool], now: float) -> None:
-        """For the collector: dead ones that are old, or whose blob has come otherwise, go."""
+        """For the collector: dead ones that are old, or whose blob has come otherwise, go.
+
+        So do those that are to come, by a clock that has been set back since: they would stay until then.
+        """
         for each in self.all():
-            if not self.alive(each) and (now - each.modified() > OLD or known(each.digest)):
+            if not self.alive(each) and (abs(now - each.modified()) > OLD or known(each.digest)):
                 self.drop(each)
 
     def size(self) -> int:

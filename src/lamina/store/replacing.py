@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.errors import Conflict, NotFound, StoreDamaged
-from lamina.store import layout
+from lamina.errors import Conflict, NotFound, StorageError, StoreDamaged
+from lamina.store import forks, layout
 from lamina.store.codec import Compression
 from lamina.store.copying import Moved
 from lamina.store.duplicates import find_copies
@@ -67,7 +67,7 @@ class Manner:
 @contextmanager
 def locked(store: BlobStore, what: str = "another collection or optimization is running") -> Iterator[None]:
     """Keep collectors, optimizers and backups into the store away; `Conflict` (`what`) if one is at it."""
-    fd = os.open(store.state_dir / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    fd = _open_lock(store.state_dir / LOCK)
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -75,7 +75,15 @@ def locked(store: BlobStore, what: str = "another collection or optimization is 
             raise Conflict(what, store.path, "wait for it to end") from None
         yield
     finally:
-        os.close(fd)
+        forks.close_lock(fd)
+
+
+def _open_lock(path: Path) -> int:
+    try:
+        return forks.open_lock(path)
+    except OSError as error:
+        raise StorageError(f"cannot open the collector's lock: {error.strerror}", path,
+                           "check permissions and free space") from error
 
 
 @contextmanager
@@ -100,7 +108,9 @@ def drop_orphans(store: BlobStore, own: Lease) -> int:
     Their bytes.
 
     Only while no other writer is alive: a pack that is not in the catalog may be about to be.  The files are listed first,
-    then the writers: who begins later has no file in the list, who ended has its packs in the catalog.
+    then the writers: who begins later has no file in the list, who ended has its packs in the catalog.  Who is taken for dead
+    loses its lease first, so that it cannot publish what goes; and it is all done in transactions, which fail if another
+    process has put a rebuilt catalog in place: that knows more packs.
     """
     files = list(store.backend.list("packs/"))
     dead = set(dead_leases(store.catalog, store.state_dir))
@@ -108,19 +118,28 @@ def drop_orphans(store: BlobStore, own: Lease) -> int:
         return 0
     if oldest_start(store.catalog, store.state_dir) == 0:
         return 0  # somebody holds a lease whose row went with a lost catalog: it may be a writer
-    known = {pack.name for pack in store.catalog.packs()}
-    partials = store.partials.named()
+    orphans = _unknown(store, files)
+    if not orphans:
+        return 0
+    with store.catalog.transaction() as tx:
+        for each in dead:
+            tx.remove_lease(each)
     dropped = 0
-    for name, size in files:
-        pack = name.rpartition("/")[2]
-        if pack in known:
-            continue
-        if pack in partials:  # among the temporaries a rebuild of the catalog does not look
-            store.backend.withdraw(name, partials[pack])
-        else:
-            store.backend.delete(name)
-            dropped += size
+    with store.catalog.transaction():
+        partials = store.partials.named()
+        for name, size in _unknown(store, orphans):
+            pack = name.rpartition("/")[2]
+            if pack in partials:  # among the temporaries a rebuild of the catalog does not look
+                store.backend.withdraw(name, partials[pack])
+            else:
+                store.backend.delete(name)
+                dropped += size
     return dropped
+
+
+def _unknown(store: BlobStore, files: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    known = {pack.name for pack in store.catalog.packs()}
+    return [(name, size) for name, size in files if name.rpartition("/")[2] not in known]
 
 
 def _oldest_reader(store: BlobStore, own: Lease | None) -> int | None:
@@ -139,8 +158,8 @@ def delete_condemned(store: BlobStore, result: Replaced, own: Lease | None = Non
         if oldest is not None and oldest <= pack.changed:
             result.pending += pack.bytes
             continue
-        store.drop_pack_file(pack.number, pack.name)
-        with store.catalog.transaction() as tx:
+        with store.catalog.transaction() as tx:  # which fails if a rebuilt catalog is in place: there it may be in use again
+            store.drop_pack_file(pack.number, pack.name)
             tx.remove_packs([pack.number])
         result.packs_removed += 1
         result.bytes_deleted += pack.bytes
@@ -246,6 +265,6 @@ class Replacing:
                 tx.add_pack(sealed.number, sealed.name.hex(), sealed.bytes, sealed.chunks)
                 if level:
                     tx.note_level(sealed.number, level)
-            tx.move_blobs(self._moves)
+            tx.follow_blobs(self._moves, {pack.number for pack in doomed})
             tx.condemn_packs(gone)
         return gone

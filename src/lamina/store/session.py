@@ -211,6 +211,7 @@ class Session:
 
     def push(self, descriptor: Descriptor, reader: Reader) -> None:
         """Take in one blob or manifest."""
+        self.lease.check_own()
         if _is_document(descriptor):
             with self._lock:
                 self._push_document(descriptor, reader)
@@ -276,6 +277,7 @@ class Session:
 
     def intake(self, reader: Reader, *, plain: bool, expect: Digest | None = None) -> Taken:
         """Take in one blob of unknown name or size."""
+        self.lease.check_own()
         if plain:
             first, reader = peek(reader)
             kind = sniff(first)
@@ -319,6 +321,7 @@ class Session:
 
     def commit(self) -> None:
         """Publish all in one transaction.  After this nothing more can be pushed."""
+        self.lease.check_own()
         with self._lock:
             if self._unclaimed or self._wasted:
                 self._drop_unclaimed()
@@ -332,10 +335,10 @@ class Session:
                 self._store.partials.done(self._blobs, self.lease.id)
             self.stats.stored = self.sink.stored
             self.stats.finish()
-            with contextlib.ExitStack() as stack:
+            # It is committed, whatever becomes of the rest: the lease of a catalog that is locked is dead all the same, and who
+            # opens the index next does without the file, or writes it.
+            with contextlib.suppress(OSError, LaminaError), contextlib.ExitStack() as stack:
                 stack.callback(self._close)
-                # It is committed: who opens the index next does without the file, or writes it.
-                stack.enter_context(contextlib.suppress(OSError, LaminaError))
                 self.index.flush(seconds=TENDING)
 
     def packs(self) -> list[PackRow]:
@@ -367,7 +370,7 @@ class Session:
         Those that partials name are put aside.
         """
         with self._lock:
-            if self._over:
+            if self._over or self.lease.inherited:
                 return
             self._over = True
             with contextlib.ExitStack() as stack:
@@ -407,6 +410,7 @@ class Session:
         if digest in self._held:
             return True
         with catalog.transaction() as tx:
+            tx.check_lease(self.lease.id)  # a hold without a lease would never end
             if catalog.blob(digest) is None:
                 return False
             tx.hold(self.lease.id, digest)
@@ -461,7 +465,8 @@ class Session:
             self.index.forget(pack.number)
             self._own.discard(pack.number)
             del self._sealed[pack.number]
-            self._store.drop_pack_file(pack.number, pack.name.hex(), kept.get(pack.name.hex()))
+            with self._store.catalog.transaction():  # as in `drop_unpublished`; a catalog that was rebuilt ends the session
+                self._store.drop_pack_file(pack.number, pack.name.hex(), kept.get(pack.name.hex()))
 
     def _find(self, digest: str) -> BlobRow | None:
         own = self._blobs.get(digest)

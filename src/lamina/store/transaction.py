@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from functools import cached_property
 
 from lamina.errors import LeaseLost, NotFound
@@ -167,6 +167,14 @@ class Transaction:
         """(digest, pack, record): where heads and documents lie after a collection."""
         self._db.write_many("UPDATE blobs SET pack = ?, record = ? WHERE digest = ?",
                             [(pack, record, digest) for digest, pack, record in places])
+
+    def follow_blobs(self, places: Iterable[tuple[str, int, int]], packs: Container[int]) -> None:
+        """As `move_blobs`, for those that still lie in these packs: a commit may have put one elsewhere, as another kind."""
+        self.move_blobs([place for place in places if self._pack_of(place[0]) in packs])
+
+    def _pack_of(self, digest: str) -> int | None:
+        rows = self._db.read("SELECT pack FROM blobs WHERE digest = ?", (digest,))
+        return rows[0][0] if rows else None
 
     def remove_blobs(self, digests: Iterable[str]) -> None:
         """Forget blobs, what they name, the images that they are, and what was made of them for registries."""
