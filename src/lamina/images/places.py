@@ -98,6 +98,7 @@ def opened(place: Place, store: BlobStore, network: Network, intake: Intake | No
     elif place.kind == STORE:
         with store.reading() as reading:
             root, name = _stored(store, place.name)
+            reading.keep(root.digest)
             yield Opened(reading, root, name)
     elif place.kind == OCI:
         layout = OciLayout(place.path)

@@ -165,6 +165,7 @@ class _Repository:
             raise NotFound(f"tag does not exist: {reference.familiar()}")
         with self._store.reading() as reading:
             root = descriptor_of(found)
+            reading.keep(root.digest)
             if self._options.platform is not None:
                 root = chosen_manifest(reading, root, self._options.platform, reference.familiar())
             row = self._store.catalog.blob(root.digest)

@@ -64,6 +64,7 @@ def save(
     roots = choose_roots(store, read_view(store), names, wanted)
     observer = _Observer(progress or Silent())
     with store.reading(stages) as reading:
+        reading.keep(*(descriptor.digest for descriptor, _ in roots))
         source = _Watched(reading, observer)
         if format == "oci-dir":
             if not isinstance(output, Path):

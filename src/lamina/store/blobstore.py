@@ -326,7 +326,10 @@ def _verified(reader: Reader, descriptor: Descriptor | None) -> Reader:
 
 
 class Reading:
-    """A reader's session, and a `Source` for several threads: it holds a lease, so that packs which it may read stay."""
+    """A reader's session, and a `Source` for several threads: it holds a lease, so that packs which it may read stay.
+
+    Rows of the catalog are another matter: what it is going to read for long is to be kept by `keep`.
+    """
 
     def __init__(self, store: BlobStore, stages: StageSink | None = None) -> None:
         self.store, self._stages = store, stages
@@ -363,6 +366,16 @@ class Reading:
         with self._lock:
             self._catch_up(row.pack)
         return self.store.reader_of_row(row, self.index, descriptor, self._stages)
+
+    def keep(self, *digests: str) -> None:
+        """These, and all that they lead to, stay until this ends, though their names be removed; `NotFound`, `LeaseLost`."""
+        catalog = self.store.catalog
+        with catalog.transaction() as tx:
+            tx.check_lease(self.lease.id)
+            for digest in digests:
+                if catalog.blob(digest) is None:
+                    raise NotFound("what was named has been removed meanwhile", digest)
+            tx.hold(self.lease.id, *digests)
 
     def _catch_up(self, number: int) -> None:
         """See that the index knows what the commit knew that put a head into this pack."""
