@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lamina.content.progress import Progress, Silent
 from lamina.digest import Digest
-from lamina.errors import LaminaError
+from lamina.errors import LaminaError, NotFound
 from lamina.oci import Descriptor
 from lamina.store import layout
 from lamina.store.marks import chunk_ids
@@ -96,6 +96,9 @@ def _check_blob(reading: Reading, row: BlobRow, result: Verified, progress: Prog
                 progress.advance(row.digest, count)
         finally:
             reader.close()
+    except NotFound:  # a collection has come in between: nothing led to it any more
+        progress.done(row.digest, "removed")
+        return
     except LaminaError as error:
         result.problems.append(Problem(f"blob {row.digest}: {error.what}", error.where, (row.digest,)))
         progress.done(row.digest, "damaged")
@@ -129,6 +132,6 @@ def _check_names(store: BlobStore, result: Verified) -> None:
 def _check_references(store: BlobStore, result: Verified) -> None:
     """What names lead to is there."""
     for ref in store.catalog.refs():
-        if store.catalog.blob(ref.digest) is None:
+        if store.catalog.blob(ref.digest) is None and store.catalog.ref(ref.name) == ref:  # else it has gone in between
             result.problems.append(Problem(f"the name {ref.name} leads to {ref.digest}, which is missing", str(store.path),
                                            (ref.digest,)))
