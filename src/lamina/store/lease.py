@@ -2,7 +2,8 @@
 
 A lease is a row of the catalog and a lock (flock) on a file of its name in `state/leases`.  The lock is liveness: the
 kernel lets go of it when the process ends, however it ends; no process id, no clock.  The file is made and
-locked before the row, and removed after it, so that a row without a locked file is dead.
+locked before the row, and removed after it, so that a row without a locked file is dead.  It gets one byte when the row is
+there: a locked file without a row is of a lease that is being made if it is empty, else its row went with a lost catalog.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from lamina.store import forks
 from lamina.store.catalog import Catalog
 
 _LEASES = "leases"
+_MADE = 1  # byte
 
 
 def _error(error: OSError, path: Path) -> StorageError:
@@ -69,6 +71,11 @@ class Lease:
         try:
             with catalog.transaction() as tx:
                 row = tx.add_lease(path.name, kind)
+            os.ftruncate(fd, _MADE)
+        except OSError as error:
+            path.unlink(missing_ok=True)  # the row is dead, and the next reaper's
+            forks.close_lock(fd)
+            raise _error(error, path) from error
         except BaseException:
             path.unlink(missing_ok=True)
             forks.close_lock(fd)
@@ -191,16 +198,26 @@ def _reap(catalog: Catalog, state_dir: Path, name: str) -> bool:
     return True
 
 
+def _is_made(path: Path) -> bool:
+    try:
+        return path.stat().st_size >= _MADE
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _error(error, path) from error
+
+
 def oldest_start(catalog: Catalog, state_dir: Path) -> int | None:
     """The sequence number at which the oldest lease began; None without any.
 
-    0 while someone holds a lease whose row is lost (the catalog was rebuilt): it may read what it saw before.
+    0 while someone holds a lease whose row is lost (the catalog was rebuilt): it may read what it saw before.  One that is
+    being made begins after whatever has been condemned by now.  (In a crowd there is always one: it must not hold up the rest.)
     """
     names = _names(state_dir)
     rows = catalog.leases()
     for name in sorted(names - {row.id for row in rows}):
         path = state_dir / _LEASES / name
         with _dead(path) as dead:
-            if not dead:
+            if not dead and _is_made(path):
                 return 0
     return rows[0].start if rows else None
