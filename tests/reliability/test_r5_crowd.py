@@ -1,7 +1,8 @@
 """R5: a crowd at one store: eight writers, a collector without a pause, savers, a verifier.
 
 Images are removed and loaded again in the middle of sweeps; each layer belongs to several writers' images, so it comes back
-while it is being condemned.  `pytest tests/reliability/test_r5_crowd.py --long`: 20 minutes.  LAMINA_CROWD_SECONDS says another time.
+while it is being condemned.  `pytest tests/reliability/test_r5_crowd.py --long`: 20 minutes.
+LAMINA_CROWD_SECONDS says another time.
 """
 
 from __future__ import annotations
