@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import click
 import pytest
 
-from cli.stub import DIGEST, ID, invoke
+from cli.stub import DIGEST, ID, invoke, summary
 from lamina.cli.app import LazyGroup, cli
 from lamina.cli.progress import Lines, bars, title
 from lamina.cli.table import COMMANDS, GROUPS
@@ -205,11 +205,76 @@ def test_prune_asks(capsys: Capture, monkeypatch: pytest.MonkeyPatch, typed: str
     assert ran.out.startswith("WARNING! This will remove all dangling images.\nAre you sure you want to continue? [y/N] ")
 
 
+def collected(**changes: object) -> SimpleNamespace:
+    fields = {"packs_removed": 3, "bytes_freed": 2_000_000, "bytes_copied": 1000, "unused_freed": 1_990_000, "pending": 0,
+              "problems": []}
+    return SimpleNamespace(**{**fields, **changes})
+
+
 def test_gc(capsys: Capture) -> None:
-    done = SimpleNamespace(packs_removed=3, bytes_freed=2_000_000, bytes_copied=1000)
-    assert invoke(capsys, "gc", gc=done).out == "Total reclaimed space: 2MB (3 packs removed, 1kB of live frames copied)\n"
-    assert json.loads(invoke(capsys, "gc", "--format", "json", gc=done).out) == {
-        "PacksRemoved": 3, "BytesFreed": 2_000_000, "BytesCopied": 1000}
+    ran = invoke(capsys, "gc", gc=collected())
+    assert ran.out == ("Total reclaimed space: 2MB (3 packs removed, 1kB of live frames copied)\n"
+                       "1990000 bytes that nothing referred to\n")
+    assert ran.store.calls == [("gc", (), {"max_unused": 0.05, "max_unused_bytes": None, "dry_run": False})]
+    assert json.loads(invoke(capsys, "gc", "--format", "json", gc=collected()).out) == {
+        "PacksRemoved": 3, "BytesFreed": 2_000_000, "BytesCopied": 1000, "UnusedFreed": 1_990_000}
+    ran = invoke(capsys, "gc", "--dry-run", gc=collected())
+    assert ran.out.startswith("Would free 1.99MB: 1990000 bytes that nothing refers to (3 packs removed, ")
+    ran = invoke(capsys, "gc", gc=collected(problems=["a is damaged"]))
+    assert (ran.code, ran.err) == (1, "lamina: warning: a is damaged\n")
+
+
+@pytest.mark.parametrize(("text", "part", "count"), [("0", 0, 0), ("5%", 0.05, None), ("0.5 %", 0.005, None),
+                                                     ("200MB", 0, 200_000_000), ("1.5kib", 0, 1536), ("12b", 0, 12)])
+def test_gc_max_unused(capsys: Capture, text: str, part: float, count: int | None) -> None:
+    ran = invoke(capsys, "gc", "--max-unused", text, gc=collected())
+    assert ran.store.calls == [("gc", (), {"max_unused": part, "max_unused_bytes": count, "dry_run": False})]
+
+
+@pytest.mark.parametrize("words", [("--max-unused", "much"), ("--max-size", "5%"), ("--max-size", "-1"),
+                                   ("--max-unused", "1e9"), ("--max-size", "1GB", "--max-unused", "0")])
+def test_gc_refuses(capsys: Capture, words: tuple[str, ...]) -> None:
+    ran = invoke(capsys, "gc", *words)
+    assert (ran.code, ran.store.calls) == (125, [])
+
+
+def shrunk(**changes: object) -> SimpleNamespace:
+    fields = {"events": [("Untagged", "a:1"), ("Deleted", ID)], "unused_freed": 1_990_000, "size": 900, "fits": True,
+              "collected": collected()}
+    return SimpleNamespace(**{**fields, **changes})
+
+
+def test_gc_max_size(capsys: Capture) -> None:
+    images = f"Untagged: a:1\nDeleted: {ID}\nTo be freed: 1.99MB (1990000 bytes)\n"
+    ran = invoke(capsys, "gc", "--max-size", "2GB", "--dry-run", shrink=shrunk(collected=None))
+    assert (ran.code, ran.out) == (0, images + "Packs then: 900B at most\n")
+    assert ran.store.calls == [("shrink", (2_000_000_000,), {"dry_run": True})]
+    ran = invoke(capsys, "gc", "--max-size", "1KiB", shrink=shrunk())
+    assert (ran.code, ran.out[: len(images)], ran.out[-16:]) == (0, images, "Packs now: 900B\n")
+    ran = invoke(capsys, "gc", "--max-size", "800", shrink=shrunk(fits=False))
+    assert (ran.code, ran.err) == (1, "lamina: error: what is left takes 900B, more than 800B, unpin names (lamina pin lists "
+                                      "them) or allow for more\n")
+    row = json.loads(invoke(capsys, "gc", "--max-size", "1KiB", "--format", "json", shrink=shrunk()).out)
+    assert row == {"Events": [["Untagged", "a:1"], ["Deleted", ID]], "UnusedFreed": 1_990_000, "Size": 900, "PacksRemoved": 3,
+                   "BytesFreed": 2_000_000, "BytesCopied": 1000}
+
+
+def test_pin(capsys: Capture) -> None:
+    ran = invoke(capsys, "pin", "a", "b", pin=["a:latest"])
+    assert (ran.out, ran.store.calls) == ("a:latest\n", [("pin", (("a", "b"),), {})])
+    ran = invoke(capsys, "unpin", "a", pin=["a:latest"])
+    assert (ran.out, ran.store.calls) == ("a:latest\n", [("pin", (("a",),), {"pinned": False})])
+    assert invoke(capsys, "unpin").code == 125
+    ran = invoke(capsys, "pin", pinned=[summary("app", "1"), summary("app", "<none>", digest=DIGEST)])
+    assert ran.out.splitlines()[1:] == [f"app:1{' ' * (len(DIGEST) - 1)}   0123456789ab", f"app@{DIGEST}   0123456789ab"]
+    assert json.loads(invoke(capsys, "pin", "--format", "json", pinned=[summary("app", "1")]).out) == {
+        "Name": "app:1", "ID": ID, "Digest": "<none>"}
+
+
+def test_prune_dry_run(capsys: Capture) -> None:
+    ran = invoke(capsys, "image", "prune", "--dry-run", prune=removed())
+    assert ran.out == f"Untagged: a:1\nDeleted: {ID}\n" and ran.err.startswith("would free 5kB in frames")
+    assert ran.store.calls == [("prune", (), {"all": False, "filters": (), "dry_run": True})]
 
 
 def optimized(**changes: object) -> SimpleNamespace:

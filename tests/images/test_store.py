@@ -10,6 +10,7 @@ import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ImageStor
         yield opened
 
 
-def names(store: ImageStore, **options: bool) -> list[str]:
+def names(store: ImageStore, **options: Any) -> list[str]:
     return [f"{row.repository}:{row.tag}" for row in store.images(**options)]
 
 
@@ -391,6 +392,44 @@ def test_prune(store: ImageStore) -> None:
     assert names(store, all=True) == ["base:latest"]
     store.prune(all=True)
     assert names(store, all=True) == []
+
+
+def test_pins_are_kept_by_prune(store: ImageStore) -> None:
+    load(store, (BASE, ["base"]), (CHILD, ["child:1", "child:2"]), (AMD, ["amd"]))
+    assert store.pin(["child:2", "amd"]) == ["child:2", "amd:latest"]
+    assert store.pin(["child:2"]) == []
+    assert [f"{row.repository}:{row.tag}" for row in store.pinned()] == ["child:2", "amd:latest"]
+    assert names(store, filters=["pinned=false"]) == ["child:1", "base:latest"]
+    foretold = store.prune(all=True, dry_run=True)
+    assert len(names(store)) == 4
+    assert store.prune(all=True).events == foretold.events
+    assert names(store) == ["child:1", "child:2", "amd:latest"]  # an image with a pinned name stays as it is
+    assert store.pin(["amd", "child:2"], pinned=False) == ["amd:latest", "child:2"]
+    store.prune(all=True)
+    assert names(store, all=True) == []
+
+
+def test_what_cannot_be_pinned(store: ImageStore) -> None:
+    load(store, (BASE, ["base"]), (AMD, []))
+    with pytest.raises(NotFound, match="No such image: none:latest"):
+        store.pin(["base", "none"])
+    for word in (BASE.id, AMD.id[7:19]):
+        with pytest.raises(UsageError, match="pinned by a name"):
+            store.pin([word])
+    assert store.pinned() == []
+
+
+def test_a_pin_is_of_a_name(store: ImageStore) -> None:
+    """It stays when the name moves, and goes when the name does."""
+    load(store, (BASE, ["x"]))
+    store.pin(["x"])
+    load(store, (AMD, ["x"]))
+    assert [row.image_id for row in store.pinned()] == [AMD.id]
+    store.prune(all=True)
+    assert names(store, all=True) == ["x:latest"]
+    store.remove(["x"])
+    load(store, (AMD, ["x"]))
+    assert store.pinned() == []
 
 
 # -- upkeep

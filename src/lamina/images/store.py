@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
 
-from lamina.errors import LaminaError, UsageError
+from lamina.errors import Conflict, LaminaError, UsageError
 from lamina.images import listing
 from lamina.images.filters import PRUNING, parse_filters
 from lamina.images.history import HistoryRow, history_rows
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 # called.
 
 _Open = TypeVar("_Open")
+ATTEMPTS = 3  # to find out which images go, when names change meanwhile
 
 
 class ImageStore:
@@ -216,7 +217,7 @@ class ImageStore:
         result = RemoveResult(removal.events)
         self._figure(removal, result)
         if not dry_run:
-            self._apply(removal)
+            self._apply(removal, by_rule=True)
         return result
 
     def pin(self, names: Sequence[str], *, pinned: bool = True) -> list[str]:
@@ -253,12 +254,19 @@ class ImageStore:
 
         See `lamina.images.budget`.
         """
-        from lamina.images.budget import Shrunk, plan
+        from lamina.images import budget
 
-        removal, found = plan(self.blobs, max_size)
-        result = Shrunk(removal.events, found.unused_freed, found.size, found.fits)
+        for attempt in range(ATTEMPTS):
+            removal, found = budget.plan(self.blobs, max_size)
+            try:
+                if not dry_run:
+                    self._apply(removal, by_rule=True)
+                break
+            except Conflict:  # a name has changed since it was looked at
+                if attempt + 1 == ATTEMPTS:
+                    raise
+        result = budget.Shrunk(removal.events, found.unused_freed, found.size, found.fits)
         if not dry_run:
-            self._apply(removal)
             result.collected = self.blobs.collect(max_unused=0, progress=progress)
             result.size = self.blobs.info()["stored_bytes"]
             result.fits = result.size <= max_size
@@ -294,7 +302,8 @@ class ImageStore:
             figures = self.blobs.reclaimable(names)
             result.frame_bytes, result.dead_bytes = figures.frame_bytes, figures.dead_bytes
 
-    def _apply(self, removal: Removal) -> None:
+    def _apply(self, removal: Removal, *, by_rule: bool = False) -> None:
+        """`by_rule`: `Conflict`, and nothing goes, if one of the names has been given anew or pinned meanwhile."""
         if not removal.gone:
             return
         kept = {root.digest for root in removal.kept}
@@ -302,10 +311,8 @@ class ImageStore:
             for root in removal.kept:
                 session.root(descriptor_of(root))
             for root in removal.gone:
-                if root.reference is not None:
-                    session.untag(root.name)
-                elif root.digest not in kept:
-                    session.drop_root(root.digest)
+                if root.reference is not None or root.digest not in kept:
+                    session.untag(root.name, (root.digest, int(root.time)) if by_rule else None)
             session.commit()
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lamina._native.chunkindex import NONE
-from lamina.errors import StoreError
+from lamina.errors import Conflict, StoreError
 from lamina.oci import Descriptor
 from lamina.store import layout
 from lamina.store.recipe import blocks
@@ -26,11 +26,15 @@ ATTEMPTS = 16  # a collector would have to condemn what the session relies on th
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A name set (or, with None, removed) by a session; `time` in seconds since 1970."""
+    """A name set (or, with None, removed) by a session; `time` in seconds since 1970.
+
+    `expected`: the digest and time that it must still have, unpinned, for the session to go through.
+    """
 
     name: str
     descriptor: Descriptor | None
     time: int
+    expected: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,7 @@ def _try(
         gone = {number for number in relied if states.get(number) != LIVE}
         if gone or (seq and seq <= catalog.checkpoint()):
             return gone
+        _check_expected(store, names)
         if publication.pins and not tx.pin(publication.pins, seq):
             return gone
         for pack in session.packs():
@@ -131,6 +136,15 @@ def _try(
                 raise StoreError("what a name should lead to is not there", descriptor.digest, "push it first")
             tx.set_ref(RefRow(name.name, descriptor.digest, descriptor.media_type, descriptor.size, seq, name.time))
     return None
+
+
+def _check_expected(store: BlobStore, names: list[Name]) -> None:
+    """`Conflict` if a name is not what a rule has decided about."""
+    for name in names:
+        if name.expected is not None:
+            ref = store.catalog.ref(name.name)
+            if ref is None or (ref.digest, ref.time) != name.expected or ref.pinned:
+                raise Conflict("a name has changed meanwhile", name.name, "run the command again")
 
 
 def _resolve_again(store: BlobStore, session: Session, relied: set[int], gone: set[int]) -> set[int]:

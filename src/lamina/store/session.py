@@ -297,9 +297,12 @@ class Session:
 
     # -- names
 
-    def untag(self, name: str) -> None:
-        """A name leads nowhere any more."""
-        self._names.append(Name(name, None, int(time.time())))
+    def untag(self, name: str, expected: tuple[str, int] | None = None) -> None:
+        """A name leads nowhere any more.
+
+        `expected`: a digest and a time of naming; the commit fails (`Conflict`) if it has others by then, or is pinned.
+        """
+        self._names.append(Name(name, None, int(time.time()), expected))
 
     def root(self, descriptor: Descriptor) -> None:
         """Keep an image without a name."""
