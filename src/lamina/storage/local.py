@@ -41,6 +41,14 @@ def _size(entry: os.DirEntry[str]) -> int | None:
         raise storage_error(error, "list the store", entry.path) from error
 
 
+def _make_directory(path: Path) -> None:
+    """A directory and what is missing above it; the names that are made last."""
+    if not path.exists():
+        _make_directory(path.parent)
+        path.mkdir(exist_ok=True)
+        sync_directory(path.parent)
+
+
 class LocalHandle:
     """A file, open for reading."""
 
@@ -124,7 +132,7 @@ class LocalBackend:
 
     def _make_root(self) -> None:
         refuse_network(self.root)
-        self.root.parent.mkdir(parents=True, exist_ok=True)
+        _make_directory(self.root.parent)
         try:
             self.root.mkdir(mode=0o700)
         except FileExistsError:
@@ -132,6 +140,8 @@ class LocalBackend:
             if strange:
                 raise StoreError(f"the directory is not empty and no store: it holds {strange[0]!r}", self.root,
                                  "choose an empty or a new directory") from None
+            with suppress(PermissionError):  # it is somebody else's, who has made the directory
+                sync_directory(self.root.parent)
             return
         self.root.chmod(0o700)  # whatever the umask took away
         sync_directory(self.root.parent)
