@@ -274,7 +274,9 @@ class Journal:
 
     def _create(self, data: bytes) -> None:
         path = self._mine.path
-        path.parent.mkdir(exist_ok=True)
+        with suppress(FileExistsError):
+            path.parent.mkdir()
+            sync_directory(path.parent.parent)
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
         self._append(data)
         sync_directory(path.parent)
