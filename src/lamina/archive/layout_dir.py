@@ -42,6 +42,7 @@ class OciLayout:
         self._path = Path(path)
         self._lock = Lock()
         self._subjects = Subjects()
+        self._folders: set[Path] = set()  # whose names last
         if create:
             self._create()
         with translated(self._path):
@@ -86,7 +87,7 @@ class OciLayout:
     def push(self, descriptor: Descriptor, reader: Reader) -> None:
         place = self._blob(descriptor)
         with translated(place):
-            place.parent.mkdir(parents=True, exist_ok=True)
+            self._make_folder(place.parent)
         if not is_document(descriptor.media_type) or descriptor.size > MAX_BYTES:
             self._put(place, verifying(reader, descriptor))
             return
@@ -118,9 +119,16 @@ class OciLayout:
         if there:
             raise Conflict("the directory holds something else than an OCI layout", self._path, "name another")
         with translated(self._path):
-            (self._path / "blobs" / "sha256").mkdir(parents=True)
+            self._make_folder(self._path / "blobs" / "sha256")
         self._put(self._path / INDEX, BytesReader(index_document([])))
         self._put(self._path / LAYOUT, BytesReader(LAYOUT_DOCUMENT))
+
+    def _make_folder(self, path: Path) -> None:
+        """A folder for the blobs of one algorithm; its name lasts, whoever made it.  (Its parent's does with `index.json`.)"""
+        if path not in self._folders:
+            path.mkdir(parents=True, exist_ok=True)
+            sync_directory(path.parent)
+            self._folders.add(path)
 
     def _blob(self, descriptor: Descriptor) -> Path:
         return self._path / blob_path(descriptor.digest)
