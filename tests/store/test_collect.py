@@ -335,3 +335,15 @@ def test_records_of_every_kind_are_copied_as_they_are(store: BlobStore) -> None:
     after = {frame for frame in frames() if frame[0] != layout.JOURNAL}
     assert after < before
     assert {kind for kind, _, _ in after} == {layout.CONTENT, layout.SEGMENT, layout.META, layout.HEAD, layout.DOCUMENT}
+
+
+def test_what_a_rebuild_left_goes(tmp_path: Path) -> None:
+    """One that was cut off, by a kill or by a power cut that lost the removal of its files."""
+    with BlobStore.open(tmp_path / "store") as store:
+        load(store, "image", layer(1))
+        left = [store.state_dir / f"catalog.sqlite.new{ending}" for ending in ("", "-wal", "-shm", ".lock")]
+        for path in left:
+            path.write_bytes(b"x")
+        store.collect()
+        assert not any(path.exists() for path in left)
+        assert_whole(store, layer(1))

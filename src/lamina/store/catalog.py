@@ -7,7 +7,6 @@ open.  Errors: `StoreDamaged` (missing or damaged: `Catalog.rebuild`), `StoreToo
 from __future__ import annotations
 
 import fcntl
-import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from lamina.errors import StorageError, StoreDamaged, StoreTooNew
+from lamina.storage.writer import sync_directory
 from lamina.store import forks, graph
 from lamina.store.database import Database, Row, catalog_errors, open_lock, take_lock
 from lamina.store.remembered import Remembered
@@ -112,8 +112,8 @@ class Catalog:
 
     @classmethod
     def _rebuild(cls, path: Path, fill: Callable[[Self], None], timeout: float) -> Self:
-        fresh = path.with_name(path.name + ".new")
-        remove_catalog(fresh)
+        fresh = _fresh(path)
+        _remove_fresh(path)
         _make(fresh, timeout)
         with cls._open(fresh, timeout) as catalog:
             fill(catalog)
@@ -160,6 +160,13 @@ class Catalog:
     def uses(self) -> Uses:
         """When images were used last."""
         return Uses(self._db)
+
+    def tidy(self) -> None:
+        """Remove what a rebuild that was cut off has left; `StoreLocked`."""
+        fresh = _fresh(self._db.path)
+        if any(fresh.parent.glob(fresh.name + "*")):
+            with _rebuilding(self._db.path, self._db.timeout):
+                _remove_fresh(self._db.path)
 
     @cached_property
     def remembered(self) -> Remembered:
@@ -377,6 +384,17 @@ def _make(path: Path, timeout: float) -> None:
 _BESIDE = ("-wal", "-shm", "-journal")  # what SQLite has beside a catalog
 
 
+def _fresh(path: Path) -> Path:
+    """Where a catalog is being rebuilt."""
+    return path.with_name(path.name + ".new")
+
+
+def _remove_fresh(path: Path) -> None:
+    fresh = _fresh(path)
+    for each in (fresh, fresh.with_name(fresh.name + ".lock")):
+        remove_catalog(each)
+
+
 def remove_catalog(path: Path, parts: Iterable[str] = (*_BESIDE, "")) -> None:
     """A catalog and what is beside it: the log first, so that it is never replayed into another file."""
     for name in parts:
@@ -389,11 +407,8 @@ def remove_catalog(path: Path, parts: Iterable[str] = (*_BESIDE, "")) -> None:
 def _replace(fresh: Path, path: Path) -> None:
     remove_catalog(path, _BESIDE)
     try:
+        sync_directory(path.parent)  # else the old log may be back after a power cut, beside the new file
         fresh.rename(path)
-        fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        sync_directory(path.parent)
     except OSError as error:
         raise StorageError(f"cannot put the new catalog into place: {error.strerror}", path) from error

@@ -94,6 +94,7 @@ def alone(store: BlobStore, kind: str, result: Replaced | None = None) -> Iterat
     """
     with locked(store):
         reap(store.catalog, store.state_dir, store.backend)
+        store.catalog.tidy()
         with Lease.acquire(store.catalog, store.state_dir, kind) as lease:
             store.partials.tidy(lambda digest: store.catalog.blob(digest) is not None, time.time())
             dropped = drop_orphans(store, lease)
