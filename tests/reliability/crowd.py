@@ -1,7 +1,12 @@
-"""The crowd of R5: each role is a process that works until a moment, and says what it counted, or what went wrong."""
+"""The crowd of R5: each role is a process that works until a moment, and says what it counted, or what went wrong.
+
+What takes no time on a quiet machine is where it is sharp: between the collector's marking and its condemnation, between a
+writer's look-up and its commit, in the middle of a save.  So there they let others work, for a bounded time.
+"""
 
 from __future__ import annotations
 
+import io
 import random
 import time
 import traceback
@@ -9,16 +14,23 @@ from collections import Counter
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
-from reliability.crowding import archive, image, saved, wrong
+from reliability.crowding import archive, image, wrong
 
 import lamina
 from lamina.errors import NotFound
+from lamina.store import session
+from lamina.store.replacing import Replacing
 
 SIZE = 400_000  # bytes of an image
 SEEDS = 12  # images: writers have the same ones, so the layers of one that is removed come back at once by another
 OWN = 3  # names of a writer
 TURNS = 8  # collections for one optimization
+COMMITS = 60  # sequence numbers, three a commit and two a reading, that a collector waits for at most ...
+LATE = 1.5  # ... and seconds
+SWEEPS = 2  # condemnations that a late writer or saver waits for
+RARE = 4  # one of so many is late
 
 Counts = Counter[str]
 
@@ -45,8 +57,40 @@ def _seed(name: str) -> int:
     return int(name.partition("/s")[2].partition(":")[0])
 
 
-def _check(store: lamina.ImageStore, name: str, counts: Counts) -> None:
-    data = saved(store, name)
+def _let_others(done: Callable[[], bool]) -> None:
+    late = time.monotonic() + LATE
+    while not done() and time.monotonic() < late:
+        time.sleep(0.005)
+
+
+def _let_sweep(store: lamina.ImageStore) -> None:
+    """Each round of a collection has a checkpoint."""
+    seen = {store.blobs.catalog.checkpoint()}
+
+    def done() -> bool:
+        seen.add(store.blobs.catalog.checkpoint())
+        return len(seen) > SWEEPS
+
+    _let_others(done)
+
+
+class _Slow(io.BytesIO):
+    """Where a save goes that has begun, and is then held up by sweeps."""
+
+    def __init__(self, store: lamina.ImageStore) -> None:
+        super().__init__()
+        self._store = store
+
+    def write(self, data: Any, /) -> int:
+        if not self.tell():
+            _let_sweep(self._store)
+        return super().write(data)
+
+
+def _check(store: lamina.ImageStore, name: str, counts: Counts, out: io.BytesIO | None = None) -> None:
+    out = io.BytesIO() if out is None else out
+    store.save([name], out)
+    data = out.getvalue()
     assert (said := wrong(data, image(_seed(name), SIZE))) == "", f"{name}: {said}"
     counts["saves"] += 1
     counts["bytes saved"] += len(data)
@@ -55,6 +99,14 @@ def _check(store: lamina.ImageStore, name: str, counts: Counts) -> None:
 def writer(store: lamina.ImageStore, rng: random.Random, number: int, counts: Counts) -> Callable[[], None]:
     """Has a few names, which lead now here, now there: what it has loaded is there until it removes it itself."""
     mine: dict[int, str] = {}
+    publish = session.publish
+
+    def late(*words: Any) -> None:
+        if not rng.randrange(RARE):
+            _let_sweep(store)
+        publish(*words)
+
+    session.publish = late
 
     def step() -> None:
         each = rng.randrange(OWN)
@@ -78,7 +130,15 @@ def writer(store: lamina.ImageStore, rng: random.Random, number: int, counts: Co
 
 
 def collector(store: lamina.ImageStore, rng: random.Random, number: int, counts: Counts) -> Callable[[], None]:
-    """Collects without a pause, and now and then optimizes."""
+    """Collects without a pause, and now and then optimizes; between marking and condemning it lets others commit."""
+    condemn = Replacing._condemn
+
+    def slowly(self: Replacing, *words: Any) -> None:
+        until = store.blobs.catalog.sequence() + rng.randrange(COMMITS)
+        _let_others(lambda: store.blobs.catalog.sequence() >= until)
+        condemn(self, *words)
+
+    Replacing._condemn = slowly  # type: ignore[method-assign]
 
     def step() -> None:
         if rng.randrange(TURNS):
@@ -100,10 +160,11 @@ def saver(store: lamina.ImageStore, rng: random.Random, number: int, counts: Cou
         names = [name for name in store.names() if "/s" in name]
         if not names:
             return
-        name = rng.choice(names)
+        name, out = rng.choice(names), _Slow(store) if rng.randrange(2) else io.BytesIO()
         try:
-            _check(store, name, counts)
+            _check(store, name, counts, out)
         except NotFound:
+            assert not out.tell(), "it had begun"
             counts["names gone"] += 1
 
     return step

@@ -93,6 +93,13 @@ class Lease:
             raise StoreError("the session was begun before this process was forked", self._path.parent.parent.parent,
                              "begin one in the new process")
 
+    def lost(self) -> bool:
+        """Whether its row has gone; False if the catalog cannot tell."""
+        try:
+            return self.id not in {row.id for row in self._catalog.leases()}
+        except (StoreError, StorageError):
+            return False
+
     def release(self) -> None:
         """End it, with its holds; again is harmless.  If the catalog is locked, the lease is dead all the same."""
         fd, self._fd = self._fd, -1

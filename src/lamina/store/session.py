@@ -17,7 +17,16 @@ from lamina.content.progress import Progress, Silent
 from lamina.content.referrers import Subjects
 from lamina.content.verify import BytesReader, VerifyingReader, read_all
 from lamina.digest import Digest
-from lamina.errors import DigestMismatch, LaminaError, LimitExceeded, NotFound, SizeMismatch
+from lamina.errors import (
+    DigestMismatch,
+    LaminaError,
+    LeaseLost,
+    LimitExceeded,
+    NotFound,
+    SizeMismatch,
+    StorageError,
+    StoreDamaged,
+)
 from lamina.oci import Descriptor
 from lamina.store import documents, layout, room
 from lamina.store.codec import Compression
@@ -325,7 +334,7 @@ class Session:
     def commit(self) -> None:
         """Publish all in one transaction.  After this nothing more can be pushed."""
         self.lease.check_own()
-        with self._lock:
+        with self._lock, self._losing():
             if self._unclaimed or self._wasted:
                 self._drop_unclaimed()
             publication = Publication(self._blobs, self._texts, self._made, self._edges, self._images, self._names,
@@ -427,6 +436,16 @@ class Session:
             yield
         except BaseException:
             self._wasted = True
+            raise
+
+    @contextlib.contextmanager
+    def _losing(self) -> Iterator[None]:
+        """What fails for want of the lease says so: who took it for dead has cleared away the packs."""
+        try:
+            yield
+        except (StorageError, StoreDamaged) as error:
+            if self.lease.lost():
+                raise LeaseLost("the lease of this session is gone", self.lease.id, "run the command again") from error
             raise
 
     @contextlib.contextmanager
