@@ -6,7 +6,6 @@ writer's look-up and its commit, in the middle of a save.  So there they let oth
 
 from __future__ import annotations
 
-import io
 import random
 import time
 import traceback
@@ -16,11 +15,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from reliability.crowding import archive, image, wrong
+from reliability.crowding import archive, image, saved, wrong
 
 import lamina
 from lamina.errors import NotFound
-from lamina.store import session
+from lamina.store import BlobStore, session
 from lamina.store.replacing import Replacing
 
 SIZE = 400_000  # bytes of an image
@@ -74,23 +73,8 @@ def _let_sweep(store: lamina.ImageStore) -> None:
     _let_others(done)
 
 
-class _Slow(io.BytesIO):
-    """Where a save goes that has begun, and is then held up by sweeps."""
-
-    def __init__(self, store: lamina.ImageStore) -> None:
-        super().__init__()
-        self._store = store
-
-    def write(self, data: Any, /) -> int:
-        if not self.tell():
-            _let_sweep(self._store)
-        return super().write(data)
-
-
-def _check(store: lamina.ImageStore, name: str, counts: Counts, out: io.BytesIO | None = None) -> None:
-    out = io.BytesIO() if out is None else out
-    store.save([name], out)
-    data = out.getvalue()
+def _check(store: lamina.ImageStore, name: str, counts: Counts) -> None:
+    data = saved(store, name)
     assert (said := wrong(data, image(_seed(name), SIZE))) == "", f"{name}: {said}"
     counts["saves"] += 1
     counts["bytes saved"] += len(data)
@@ -154,17 +138,29 @@ def collector(store: lamina.ImageStore, rng: random.Random, number: int, counts:
 
 
 def saver(store: lamina.ImageStore, rng: random.Random, number: int, counts: Counts) -> Callable[[], None]:
-    """Saves whatever has a name; it may be removed before it begins, and not after that."""
+    """Saves whatever has a name; it may be removed before that begins, and no more when it has found the first blob."""
+    read, begun = BlobStore.reader_of_row, False
+
+    def late(*words: Any, **more: Any) -> Any:
+        nonlocal begun
+        if not begun and not rng.randrange(2):
+            _let_sweep(store)
+        begun = True
+        return read(*words, **more)
+
+    BlobStore.reader_of_row = late  # type: ignore[method-assign]
 
     def step() -> None:
+        nonlocal begun
+        begun = False
         names = [name for name in store.names() if "/s" in name]
         if not names:
             return
-        name, out = rng.choice(names), _Slow(store) if rng.randrange(2) else io.BytesIO()
         try:
-            _check(store, name, counts, out)
+            _check(store, rng.choice(names), counts)
         except NotFound:
-            assert not out.tell(), "it had begun"
+            if begun:
+                raise
             counts["names gone"] += 1
 
     return step
