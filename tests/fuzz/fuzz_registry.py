@@ -147,7 +147,7 @@ def seeds() -> Iterator[bytes]:
     digest = "sha256:" + "0" * 64
     bearer = b'Bearer realm="https://auth.example/token",service="r",scope="repository:a:pull", Basic realm=x, Negotiate a=='
     yield b"\0" + bearer
-    for text in (b"https://auth.example:443/token?a=b", b"http://[::1]:5000/x", b"https://a.example.", b"https://169.254.169.254/"):
+    for text in (b"https://auth.example:443/token?a=b", b"http://[::1]:5000/x", b"https://a.example.", b"https://./", b"https://169.254.169.254/"):
         yield b"\1" + text
     for text in (b"/v2/a/b?c=d#e", b"//other.example/x", b"http://user:pass@h/", b"https://h:99999/", b"?page=2", b"\\\\h\\a"):
         yield b"\2" + text

@@ -50,9 +50,9 @@ def place(text: str) -> Place | None:
     if found is None:
         return None
     scheme, host, port, rest = found.groups()
-    scheme = scheme.lower()
+    scheme, host = scheme.lower(), host.lower().strip("[]").rstrip(".")
     number = int(port) if port else _PORTS[scheme]
-    return Place(scheme, host.lower().strip("[]").rstrip("."), number, rest or "") if 0 < number < 65536 else None
+    return Place(scheme, host, number, rest or "") if host and 0 < number < 65536 else None
 
 
 def realm_of(text: str, base: str, domain: str) -> Place:
