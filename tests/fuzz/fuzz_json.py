@@ -6,7 +6,8 @@ What is accepted must be what Python's own parser reads, and descriptors must su
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sized
 
 from contracts.samples import config_bytes, describe, index_bytes, manifest_bytes
 from fuzz.fuzzkit import accepted
@@ -34,6 +35,9 @@ WORDS = (*(f'"{name}"'.encode() for name in _NAMES), b"\\ud800", b"1e999", b"NaN
          b"sha256:", b"18446744073709551616")
 
 
+INT64 = range(-1 << 63, 1 << 63)
+
+
 class _One:
     """An archive all of whose members are this document."""
 
@@ -53,10 +57,22 @@ def _any(data: bytes) -> None:
     value = loads(data, "a document")
     assert value == json.loads(data)
     json.dumps(value, ensure_ascii=False).encode()
+    waiting: list[object] = [value]
+    while waiting:
+        match waiting.pop():
+            case dict() as fields:
+                waiting += fields.values()
+            case list() as values:
+                waiting += values
+            case float() as number:
+                assert math.isfinite(number)
+            case int() as number:
+                assert number in INT64
 
 
 def _manifest(data: bytes) -> None:
     manifest = oci.parse_manifest(data)
+    _listed(data, "layers", manifest.layers)
     for one in (manifest.config, *manifest.layers, *filter(None, [manifest.subject])):
         _descriptor(one)
     assert oci.children(manifest.media_type, data) == (manifest.config, *manifest.layers)
@@ -67,6 +83,7 @@ def _manifest(data: bytes) -> None:
 
 def _index(data: bytes) -> None:
     index = oci.parse_index(data)
+    _listed(data, "manifests", index.manifests)
     for one in index.manifests:
         _descriptor(one)
         oci.is_attestation(one)
@@ -75,7 +92,15 @@ def _index(data: bytes) -> None:
         assert oci.select_platform(index.manifests, platform) is not None
 
 
+def _listed(data: bytes, name: str, found: Sized) -> None:
+    """As many as a list in the document has."""
+    said = json.loads(data).get(name)
+    assert isinstance(said or [], list) and len(said or []) == len(found)
+
+
 def _descriptor(one: oci.Descriptor) -> None:
+    assert one.size in INT64 and one.size >= 0
+    assert one.data is None or (len(one.data) == one.size and oci.Digest.of(one.data, one.digest.algorithm) == one.digest)
     again = oci.Descriptor.from_json(json.loads(json.dumps(one.to_json())))
     assert again.to_json() == one.to_json() and again.digest == one.digest
     if one.platform is not None:
@@ -85,6 +110,8 @@ def _descriptor(one: oci.Descriptor) -> None:
 
 def _config(data: bytes) -> None:
     config = oci.parse_config(data)
+    _listed(json.dumps(config.raw.get("rootfs") or {}).encode(), "diff_ids", config.diff_ids)
+    _listed(data, "history", config.history)
     check_config(describe(data), data)
     assert len(oci.chain_ids(config.diff_ids)) == len(config.diff_ids)
     assert all(isinstance(text, str) for pair in config.labels.items() for text in pair)
@@ -142,7 +169,9 @@ def seeds() -> Iterator[bytes]:
         (0, b'{"a":[1,-0.5,1e3,true,null,"\\ud83d\\ude00\\n"],"b":{"":{}}}'), (1, manifest), (2, index),
         (3, json.dumps(full).encode()), (4, json.dumps(items).encode()), (5, b'{"imageLayoutVersion":"1.0.0"}'),
         (6, json.dumps(auth).encode()), (7, manifest), (8, manifest), (9, manifest), (10, index),
-        (7, b'{"schemaVersion":1,"fsLayers":[]}'), (0, b"[" * 70), (0, b'{"a":1,"a":2}'), (0, b'{"a":"\\ud800"}'),
+        (7, b'{"schemaVersion":1,"fsLayers":[]}'), (0, b"[" * 70), (0, b'{"a":1,"a":2}'), (0, b'{"a":-9223372036854775809}'),
+        (0, b'{"a":1e999}'), (0, b'{"a":NaN}'), (1, manifest.replace(b'"layers": [', b'"layers": "a", "x": [')),
+        (2, index.replace(b'"data": "', b'"data": "e30x')), (0, b'{"a":"\\ud800"}'),
     ]  # fmt: skip
     for number, data in documents:
         yield bytes([number]) + data

@@ -32,6 +32,7 @@ INT64 = range(-1, 1 << 63)
 def _block(data: bytes) -> None:
     block = Block.decode(data, "a blob")
     assert block.encode() == data[:1] + bytes(3) + data[4:]
+    assert (block.span_segment >= 0).all() and (block.span_content >= 0).all()
     weaver = Weaver()
     weaver.spans(block.span_segment, block.span_content)
     at = [0, 0, 0, 0]
@@ -66,6 +67,9 @@ def _entries(data: bytes) -> None:
     entries = decode_block(data)
     n = len(entries.kind)
     assert all(len(column) == n for column in entries[:12])
+    for text in entries[12:]:
+        assert len(text.starts) == n + 1 and text.starts[0] == 0 and text.starts[-1] == len(text.data)
+        assert (text.starts[1:] >= text.starts[:-1]).all()
     same_entries(decode_block(encode_block(entries)), entries)
 
 
@@ -121,19 +125,23 @@ def seeds() -> Iterator[bytes]:
     block = Block(ids, lengths, ids[:1], lengths[1:], *spans).encode()
     yield b"\0" + block
     yield b"\1\2\1\2" + block[BLOCK_HEADER.size :]
+    yield b"\1\0\0\1" + bytes([5, 0, 0, 0, 0, 0, 0, 0x80])
     digest = Digest.of(b"")
     head = Head(digest, digest, 605, "a/b", digest, 605, 2, 600, [(bytes(32), 0, 0, 0)], [bytes(32)])
     yield b"\2" + head.encode()
-    yield b"\2" + Head(digest, digest, 0).encode()
+    for name in ("size", "entries", "file_bytes", "plain_size"):
+        yield b"\2" + json.dumps(json.loads(head.encode()) | {name: float("inf"), "recipe": [], "entry_blocks": []}).encode()
     scanner = TarScanner()
     scanner.feed(pax([(b"SCHILY.xattr.user.a", b"1")]) + member(b"x" * 600, name=b"dir/a") + member(b"", name=b"dir/b"))
     entries = scanner.take_entries()
     assert entries is not None
     yield b"\3" + encode_block(entries)
+    yield b"\4\1" + bytes([0, 3, 0, 0, 0, 0])
     yield b"\4\2" + bytes([len(b"dir/a") + 1, 0, 0, 0, 16, 0]) + encode_block(entries)[29:]
     name = {"name": "docker.io/library/a:1", "digest": digest, "media_type": "a/b", "size": 1, "time": 1}
     journals = [{"seq": 1, "set": [name], "remove": []}, {"seq": 2, "checkpoint": True, "part": 0, "parts": 1, "set": [name]},
                 {"seq": 3, "set": [], "remove": ["docker.io/library/a:1"]}]  # fmt: skip
+    journals.append({"seq": 4, "set": [name | {"time": float("inf")}]})
     yield b"\5" + b"\n".join(json.dumps(one).encode() for one in journals)
     rows = np.zeros(2, partial.ROW)
     rows["length"], rows["stored"], rows["plain"], rows["codec"] = 100, 200, 200, 0
