@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 import lamina
-from lamina.errors import StorageError, StoreDamaged
+from lamina.errors import Conflict, StorageError, StoreDamaged
 from lamina.images import ImageStore, budget, uses
 from lamina.images.view import Entry, Root, View
 from lamina.oci import Platform
 from lamina.store import BlobStore
+from lamina.store.replacing import alone
 
 from .archives import Built, docker_archive, tar_of
 from .views import World
@@ -192,3 +193,9 @@ def test_what_changes_meanwhile_is_looked_at_again(store: ImageStore, monkeypatc
     monkeypatch.setattr(budget, "plan", plan)
     result = store.shrink(700_000)
     assert result.fits and ("image2" in left(store)) is (change != "removed")
+
+
+def test_nothing_goes_while_another_collection_runs(store: ImageStore) -> None:
+    with alone(store.blobs, "collect"), pytest.raises(Conflict, match="another collection"):
+        store.shrink(0)
+    assert len(left(store)) == 6

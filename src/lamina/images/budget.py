@@ -6,18 +6,22 @@ none before the images that were made from it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from lamina.errors import Conflict
 from lamina.images.records import read_view
 from lamina.images.remove import Event, Removal
 from lamina.images.view import Entry, View
 
 if TYPE_CHECKING:
+    from lamina.content.progress import Progress
     from lamina.store import BlobStore
     from lamina.store.budget import Shrinking
     from lamina.store.collect import Collected
+
+ATTEMPTS = 3  # to find out which images go, when names change meanwhile
 
 Key = tuple[bool, float, tuple[int, int], str]  # named or not, last use, moment of creation, id: the smallest goes first
 
@@ -101,3 +105,34 @@ def plan(store: BlobStore, budget: int) -> tuple[Removal, Shrinking]:
     for entry in entries[: found.steps]:
         removal.prune(entry.image.id, every=True)
     return removal, found
+
+
+def shrink(
+    store: BlobStore, budget: int, apply: Callable[[Removal], None] | None, progress: Progress | None = None
+) -> Shrunk:
+    """Let images go by `apply` (without it, only say which) until a collection leaves `budget` bytes, and collect.
+
+    `Conflict` if another collection is running, `StoreDamaged` if it cannot be told what images need; nothing has gone then.
+    """
+    result = Shrunk()
+
+    def let_go() -> None:
+        for attempt in range(ATTEMPTS):
+            removal, found = plan(store, budget)
+            result.events, result.unused_freed = removal.events, found.unused_freed
+            result.size, result.fits = found.size, found.fits
+            try:
+                if apply is not None:
+                    apply(removal)
+                return
+            except Conflict:  # a name has changed since it was looked at
+                if attempt + 1 == ATTEMPTS:
+                    raise
+
+    if apply is None:
+        let_go()
+        return result
+    result.collected = store.collect(max_unused=0, first=let_go, progress=progress)
+    result.size = store.info()["stored_bytes"]
+    result.fits = result.size <= budget
+    return result

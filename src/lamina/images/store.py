@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
 
-from lamina.errors import Conflict, LaminaError, UsageError
+from lamina.errors import LaminaError, UsageError
 from lamina.images import listing
 from lamina.images.filters import PRUNING, parse_filters
 from lamina.images.history import HistoryRow, history_rows
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 # called.
 
 _Open = TypeVar("_Open")
-ATTEMPTS = 3  # to find out which images go, when names change meanwhile
 
 
 class ImageStore:
@@ -254,23 +253,9 @@ class ImageStore:
 
         See `lamina.images.budget`.
         """
-        from lamina.images import budget
+        from lamina.images.budget import shrink
 
-        for attempt in range(ATTEMPTS):
-            removal, found = budget.plan(self.blobs, max_size)
-            try:
-                if not dry_run:
-                    self._apply(removal, by_rule=True)
-                break
-            except Conflict:  # a name has changed since it was looked at
-                if attempt + 1 == ATTEMPTS:
-                    raise
-        result = budget.Shrunk(removal.events, found.unused_freed, found.size, found.fits)
-        if not dry_run:
-            result.collected = self.blobs.collect(max_unused=0, progress=progress)
-            result.size = self.blobs.info()["stored_bytes"]
-            result.fits = result.size <= max_size
-        return result
+        return shrink(self.blobs, max_size, None if dry_run else lambda removal: self._apply(removal, by_rule=True), progress)
 
     def optimize(self, *, level: int = 9, budget: float | None = None, memory: int = 300,
                  progress: Progress | None = None) -> Optimized:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -246,17 +246,18 @@ class BlobStore:
     # -- upkeep
 
     def collect(self, *, max_unused: float = 0.05, max_unused_bytes: int | None = None, dry_run: bool = False,
-                progress: Progress | None = None) -> Collected:
+                first: Callable[[], None] | None = None, progress: Progress | None = None) -> Collected:
         """Free what nothing refers to, beside readers and writers; with `dry_run` only say what that would be.
 
         Packs whose dead part is at most `max_unused` are left as they are; or (with `max_unused_bytes`, which counts instead)
-        those with the smallest dead part, as long as not more is dead in all of them.
+        those with the smallest dead part, as long as not more is dead in all of them.  `first` is called when no other
+        collection is in the way, and may let names go.
         """
         from lamina.store.choosing import Unused
         from lamina.store.collect import collect, foresee
 
         unused = Unused(max_unused, max_unused_bytes)
-        return foresee(self, unused) if dry_run else collect(self, unused, progress)
+        return foresee(self, unused) if dry_run else collect(self, unused, progress, first)
 
     def optimize(
         self, *, level: int = 9, budget: float | None = None, memory: int = 300 << 20, progress: Progress | None = None

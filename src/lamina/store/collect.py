@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -38,10 +38,15 @@ class Collected(Replaced):
     unused_freed: int = 0
 
 
-def collect(store: BlobStore, unused: Unused, progress: Progress | None) -> Collected:
-    """One collection; `Conflict` if another one is running."""
+def collect(store: BlobStore, unused: Unused, progress: Progress | None, first: Callable[[], None] | None = None) -> Collected:
+    """One collection; `Conflict` if another one is running.
+
+    `first` is called before anything is marked, when it is sure that no other one is in the way.
+    """
     result = Collected()
     with alone(store, "collect", result) as lease:
+        if first is not None:
+            first()
         _Collection(store, lease, result, progress or Silent()).run(unused)
         delete_condemned(store, result, lease)
     result.bytes_freed = max(0, result.bytes_deleted - result.bytes_written)
