@@ -8,7 +8,7 @@ The rule: of the frames that hold nothing that only they have, the youngest (hig
 is wanted of it lies in others that stay.  In the end every frame that stays has a chunk that no other one has, so that a
 collection which keeps these frames alone comes to the same answer the next time.
 
-Memory: 16 bytes a copy of a chunk that has several, and what one batch of look-ups takes.
+Memory: 16 bytes a copy of a chunk that has several, some 100 while they are put in order; and what one batch of look-ups takes.
 """
 
 from __future__ import annotations
