@@ -277,6 +277,22 @@ def test_prune_dry_run(capsys: Capture) -> None:
     assert ran.store.calls == [("prune", (), {"all": False, "filters": (), "dry_run": True})]
 
 
+def test_backup(capsys: Capture) -> None:
+    done = SimpleNamespace(packs=9, bytes=9_000_000, packs_copied=2, bytes_copied=3_000_000, packs_removed=1,
+                           bytes_removed=1000, seconds=1.5, whole=True, problems=[])
+    ran = invoke(capsys, "backup", "-q", "somewhere", backup=done)
+    assert ran.out == "2 packs (3MB) copied, 1 packs (1kB) removed, 9 packs (9MB) in all, 1.5 s, 2MB/s\n"
+    assert (ran.code, ran.err, ran.store.calls) == (0, "", [("backup", ("somewhere",), {})])
+    assert json.loads(invoke(capsys, "backup", "somewhere", "--format", "json", backup=done).out) == {
+        "PacksCopied": 2, "BytesCopied": 3_000_000, "PacksRemoved": 1, "BytesRemoved": 1000, "Packs": 9, "Bytes": 9_000_000,
+        "Whole": True, "Seconds": 1.5}
+    done.problems, done.whole = ["record 3 is damaged"], False
+    ran = invoke(capsys, "backup", "somewhere", backup=done)
+    assert ran.code == 1
+    assert ran.err == ("lamina: warning: record 3 is damaged\n"
+                       "the copy stays at its last whole view: run lamina repair, then this again\n")
+
+
 def optimized(**changes: object) -> SimpleNamespace:
     fields = {"before": 4_000_000, "after": 3_000_000, "dead": 1000, "packs": 2, "left": 0, "pending": 0, "seconds": 1.25,
               "problems": []}

@@ -25,8 +25,8 @@ def require(backend: Backend, least: int, doing: str, path: Path, hint: str = _F
     """`StorageError` unless `least` bytes are free; `doing` as in "to load"."""
     free = backend.free_space()
     if free < least:
-        raise StorageError(f"not enough free space to {doing}: {least / 1e6:.1f} MB needed, {free / 1e6:.1f} MB there",
-                           path, hint)
+        what = f"not enough free space to {doing}: {least / 1e6:.1f} MB needed, {free / 1e6:.1f} MB there"
+        raise StorageError(what, path, hint)
 
 
 def as_many(backend: Backend, packs: list[PackRow], weight: Callable[[PackRow], int], doing: str, path: Path) -> list[PackRow]:
