@@ -20,9 +20,11 @@ from lamina.storage.direct import DirectFile
 from lamina.storage.local import LocalBackend
 from lamina.store import BlobStore, room
 from lamina.store.backup import BackedUp
+from lamina.store.catalog import Catalog
 from lamina.store.copied import Copied
 from lamina.store.packcopy import copy_pack
 from lamina.store.packs import pack_path
+from lamina.store.snapshot import snapshot
 
 
 @pytest.fixture
@@ -163,6 +165,42 @@ def test_what_the_store_collected_is_no_stranger(store: BlobStore, place: Path) 
     remove(store, "one", "two")
     store.collect(max_unused=0)
     done(store, place)
+
+
+def test_nor_is_what_it_collected_after_a_backup_that_broke_off_behind_the_new_view(
+    store: BlobStore, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done(store, place)
+    load(store, "three", layer(4))
+
+    def broken(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("lamina.store.backup._tidy", broken)
+        store.backup(place)
+    remove(store, "one", "three")
+    store.collect(max_unused=0)
+    done(store, place)
+
+
+def test_the_old_catalog_is_whole_until_the_new_one_is_in_place(
+    store: BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, fresh = store.state_dir / "catalog.sqlite", tmp_path / "fresh"
+    snapshot(path, fresh)
+    load(store, "three", layer(4))
+    there = names(store)
+    assert path.with_name("catalog.sqlite-wal").stat().st_size
+
+    def broken(self: Path, target: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch, pytest.raises(StorageError):
+        patch.setattr(Path, "rename", broken)
+        Catalog.replace(path, fresh, lambda catalog: None)
+    with Catalog.open(path) as catalog:
+        assert {ref.name: ref.digest for ref in catalog.refs()} == there
 
 
 def test_another_store_is_refused(store: BlobStore, place: Path) -> None:
