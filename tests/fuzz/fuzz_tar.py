@@ -23,7 +23,7 @@ LIMITS = (0, 1, 512, 4096)
 MOST = 64 << 10  # bytes of a stream that is made of an input
 CUTTER = Cutter(64, 256, 1024)
 FIELDS = sorted(samples.FIELDS)
-WORDS = tuple(samples.KEYS + samples.TYPES)
+WORDS = (*samples.KEYS, *samples.TYPES, b"LIBARCHIVE.xattr.", b"%41")
 
 _RAW, _HEADER, _BYTES, _ZEROS, _DATA, _PAX, _GLOBAL, _LONG, _AGAIN = range(9)
 
@@ -160,6 +160,8 @@ def seeds() -> Iterator[bytes]:
     yield b"\6\5" + plain + b"\4" + part(b"x" * 384) + b"\3\20"
     yield b"\4\5" + b"\5\3" + part(b"path") + part(b"a/b") + part(b"size") + part(b"3") + part(b"mtime") + part(b"1.5") + plain
     yield b"\6\5" + b"\5\2" + part(b"SCHILY.xattr.user.a") + part(b"1") + part(b"GNU.sparse.map") + part(b"0,1,5,2") + plain
+    escaped = [b"LIBARCHIVE.xattr.user.%41%4", b"YWJj", b"LIBARCHIVE.xattr.b", b"YQ="]
+    yield b"\6\5" + b"\5\2" + b"".join(map(part, escaped)) + plain
     old = b"\1\3" + size + b"\2" + b"50" + kind + b"\1" + b"S" + magic + b"\10" + samples.GNU
     yield b"\6\5" + old + b"\2" + b"\x82\1" + b"00000000000\0" + b"\x8e\1" + b"00000000050\0" + b"\4" + part(b"y" * 40)
     yield b"\6\5" + b"\7" + part(b"n" * 120 + b"\0") + b"\0" + plain + b"\10\3" + b"\3\20"
