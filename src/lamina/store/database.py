@@ -36,7 +36,7 @@ def _damaged(error: sqlite3.Error) -> bool:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}:
         return True
-    return str(error).startswith(("no such table", "no such column", "malformed database schema"))
+    return str(error).startswith(("no such table", "no such column", "malformed database schema", "Could not decode to UTF-8"))
 
 
 @contextmanager
@@ -44,6 +44,8 @@ def catalog_errors(path: Path) -> Iterator[None]:
     """Let what SQLite raises come out as an error of ours; misuse of SQL stays as it is."""
     try:
         yield
+    except UnicodeDecodeError as error:  # a flipped bit in a name, even in one that an error quotes
+        raise StoreDamaged("the catalog is damaged: it holds a text that is no UTF-8", path, _REBUILD) from error
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
