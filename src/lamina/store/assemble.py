@@ -20,7 +20,7 @@ import numpy.typing as npt
 from lamina._native.weave import Weaver, gather
 from lamina.content.progress import Clock, StageSink
 from lamina.content.verify import Check
-from lamina.errors import StoreDamaged
+from lamina.errors import LaminaError, StoreDamaged
 from lamina.oci import Descriptor
 from lamina.store.frames import Frame, Held
 from lamina.store.packs import ChunkReader, Packs
@@ -164,13 +164,23 @@ class BlobReader:
         """The bytes of the window that was prepared first, which fits; how many."""
         window = self._windows[0]
         assert window.held is not None
-        frames = [extent.view(i) for extent, i in window.held.places]
+        frames = [self._view(window, i) for i in range(len(window.frames))]
         self._clock.start()
         gather(buffer[: window.size], frames, window.frame, window.source, window.length, window.skip)
         self._clock.tick("weave", window.size)
         del frames
         self.packs.frames.release(self._windows.popleft().held)  # type: ignore[arg-type]
         return window.size
+
+    def _view(self, window: _Window, i: int) -> npt.NDArray[np.uint8]:
+        """The plain bytes of a window's frame; of one that is damaged those that it needs, from other copies."""
+        assert window.held is not None
+        extent, place = window.held.places[i]
+        try:
+            return extent.view(place)
+        except LaminaError as error:
+            pieces = window.frame == i
+            return self._chunks.mended(window.frames[i], window.source[pieces], window.length[pieces], error)
 
     def close(self) -> None:
         """Let go of all frames."""

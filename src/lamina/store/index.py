@@ -233,6 +233,22 @@ class ChunkIndex:
             self.refresh(live)
         return packs, ordinals
 
+    def copies(self, ids: U8) -> tuple[U32, U32, U32]:
+        """Every place of ids that differ: (row of `ids`, pack number, ordinal), by the id columns of all known packs."""
+        wanted = DeltaTable(random_multiplier())
+        wanted.insert(ids, 0, 0)
+        found: list[U32] = []
+        with self._lock:
+            for pack in list(self._known.values()):
+                if (column := self._column(pack.number)) is None:
+                    continue
+                hit, row = np.full(len(column), NONE, np.uint32), np.empty(len(column), np.uint32)
+                wanted.lookup(column, hit, row)
+                at = np.flatnonzero(hit != NONE).astype(np.uint32)
+                found.append(np.stack([row[at], np.full(len(at), pack.number, np.uint32), at]))
+        rows, packs, ordinals = np.concatenate([np.empty((3, 0), np.uint32), *found], axis=1)
+        return rows, packs, ordinals
+
     def _scan(self, ids: U8, packs: U32, ordinals: U32) -> set[int]:
         """Fills rows from the columns of all covered packs (the rows are the table here); the packs that had
         any.

@@ -5,17 +5,19 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from blake3 import blake3
 
 from lamina._native.chunkindex import NONE
-from lamina.errors import NotFound, StoreDamaged
+from lamina.errors import LaminaError, NotFound, StoreDamaged
 from lamina.storage import Backend, ReadHandle
 from lamina.store import layout
 from lamina.store.codec import decode
-from lamina.store.frames import Frame, Frames
+from lamina.store.frames import Frame, Frames, Key
 from lamina.store.index import ChunkIndex
 
 K = TypeVar("K")
@@ -178,7 +180,7 @@ class Packs:
 
 
 class ChunkReader:
-    """Chunks by their ids: index, footer, frame.  One thread at a time."""
+    """Chunks by their ids: index, footer, frame; where a frame is damaged, another copy.  One thread at a time."""
 
     def __init__(self, packs: Packs, index: ChunkIndex) -> None:
         self._packs, self._index = packs, index
@@ -202,4 +204,32 @@ class ChunkReader:
         """One chunk, whole (recipe blocks, entry blocks)."""
         ids = np.frombuffer(chunk_id, np.uint8).reshape(1, 32)
         number, record, offset, length = (int(value) for value in self.places(ids, where)[0])
-        return memoryview(self._packs.record(number, record))[offset : offset + length]
+        try:
+            return memoryview(self._packs.record(number, record))[offset : offset + length]
+        except LaminaError as error:
+            return self.copy(chunk_id, (number, record), error)
+
+    def copy(self, chunk_id: bytes, but: Key, error: LaminaError) -> memoryview:
+        """A chunk from another record than the one that is damaged; the error of that one if no other copy is whole."""
+        _, numbers, ordinals = self._index.copies(np.frombuffer(chunk_id, np.uint8).reshape(1, 32))
+        for number, ordinal in sorted(zip(numbers.tolist(), ordinals.tolist(), strict=True)):
+            record, offset, length = (int(value) for value in self._packs.footer(number).places[ordinal])
+            if (number, record) != but:
+                with suppress(LaminaError):
+                    plain = memoryview(self._packs.record(number, record))[offset : offset + length]
+                    if blake3(plain).digest() == chunk_id:
+                        return plain
+        raise error
+
+    def mended(self, frame: Frame, source: npt.NDArray[np.uint32], lengths: npt.NDArray[np.uint32],
+               error: LaminaError) -> npt.NDArray[np.uint8]:
+        """The plain bytes of a damaged frame, of other copies of its chunks, but for those outside of the pieces `source`,
+        `lengths`; the error if one has no other copy."""
+        footer = self._packs.footer(frame.number)
+        plain = np.empty(frame.plain, np.uint8)
+        rows = np.flatnonzero(footer.places["record"] == frame.record)
+        begins, ends = footer.places["offset"][rows], footer.places["offset"][rows] + footer.places["length"][rows]
+        for row, begin, end in zip(rows.tolist(), begins.tolist(), ends.tolist(), strict=True):
+            if bool(((source < end) & (source + lengths > begin)).any()):
+                plain[begin:end] = self.copy(bytes(footer.ids[row]), frame.key, error)
+        return plain
