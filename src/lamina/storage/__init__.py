@@ -90,6 +90,10 @@ class ReadHandle(Protocol):
     def size(self) -> int:
         """Bytes in all."""
 
+    @property
+    def modified(self) -> float:
+        """When it was written; seconds since 1970."""
+
     def pread_into(self, buffer: memoryview, offset: int) -> int:
         """Fill the buffer from `offset`; fewer bytes than it holds only at the end; `StorageError`."""
 

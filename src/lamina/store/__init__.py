@@ -11,14 +11,15 @@ if TYPE_CHECKING:
     from lamina.store.collect import Collected
     from lamina.store.session import Session
     from lamina.store.stats import LayerStats, SessionStats
+    from lamina.store.touched import Problem
     from lamina.store.usage import Reclaimable, Usage
-    from lamina.store.verify import Problem, Verified
+    from lamina.store.verify import Verified
 
 _HOMES = {
     "BlobStore": "blobstore",
     "Collected": "collect",
     "LayerStats": "stats",
-    "Problem": "verify",
+    "Problem": "touched",
     "Reading": "blobstore",
     "Reclaimable": "usage",
     "Session": "session",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from lamina.content.referrers import Subjects, is_document
 from lamina.content.verify import BytesReader, VerifyingReader, read_all
 from lamina.digest import Digest
-from lamina.errors import LeaseLost, NotFound, StoreDamaged
+from lamina.errors import LeaseLost, NotFound, StorageError, StoreDamaged
 from lamina.jsonlimits import MAX_BYTES
 from lamina.oci import Descriptor
 from lamina.storage.local import LocalBackend
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from lamina.store.uploads import UploadJournal
     from lamina.store.usage import Reclaimable, Usage
     from lamina.store.verify import Verified
+    from lamina.store.verifylog import Scope
 
 
 class BlobStore:
@@ -154,6 +156,12 @@ class BlobStore:
 
         return Packs(self.backend, self._pack_name)
 
+    def fresh_packs(self) -> Packs:
+        """The packs, nothing of which has been read yet; the caller closes them."""
+        from lamina.store.packs import Packs
+
+        return Packs(self.backend, self._pack_name)
+
     def _pack_name(self, number: int) -> str:
         name = self.pack_names.get(number)
         if name is None:
@@ -195,11 +203,21 @@ class BlobStore:
     ) -> Reader:
         """The bytes of a blob or document; with a descriptor, verified as they are read."""
         if row.kind == "document":
-            return _verified(BytesReader(self.packs.record(row.pack, row.record)), descriptor)
+            return _verified(BytesReader(self._document_of_row(row)), descriptor)
         from lamina.store.assemble import WINDOW, BlobReader, ReadAhead
 
         blob = BlobReader(self.head_of_row(row), self.chunks(index), self.packs, stages)
         return ReadAhead(blob, descriptor, stages) if blob.size > WINDOW else _verified(blob, descriptor)
+
+    def _document_of_row(self, row: BlobRow) -> bytes | memoryview:
+        """A document from its pack, or if that is damaged the catalog's text of it; `StoreDamaged`."""
+        try:
+            return self.packs.record(row.pack, row.record)
+        except (StoreDamaged, StorageError):
+            text = self.catalog.document(row.digest)
+            if text is None or Digest.of(text.encode(), Digest(row.digest).algorithm) != row.digest:
+                raise
+            return text.encode()
 
     def entries(self, digest: str) -> Iterator[EntryColumns]:
         """The entry table of a layer, block by block; `NotFound`."""
@@ -276,11 +294,15 @@ class BlobStore:
 
         return backup(self, path, progress)
 
-    def verify(self, digests: Iterable[str] | None = None, progress: Progress | None = None) -> Verified:
-        """Read everything (or these manifests' graphs) back and check it."""
+    def verify(self, digests: Iterable[str] | None = None, progress: Progress | None = None, *,
+               scope: Scope | None = None, resume: bool = False) -> Verified:
+        """Read everything (what the scope says, or these manifests' graphs) back and check it.
+
+        `resume`: go on with the run that was interrupted.
+        """
         from lamina.store.verify import verify
 
-        return verify(self, digests, progress)
+        return verify(self, digests, progress, scope, resume)
 
     def usage(self) -> Usage:
         """What the store holds, exactly, by streaming over recipes."""
@@ -309,7 +331,11 @@ class BlobStore:
     def info(self) -> dict[str, Any]:
         """Where the store is and what it is."""
         fmt = self.backend.read_format()
+        from lamina.store.verifylog import last_ended
+
         packs = self.catalog.packs(LIVE)
+        verified = last_ended(self.state_dir).complete
+        last = datetime.fromtimestamp(verified, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return {
             "path": str(self.path),
             "format": fmt.version,
@@ -319,6 +345,7 @@ class BlobStore:
             "stored_bytes": sum(pack.bytes for pack in packs),
             "partial_downloads_bytes": self.partials.size(),
             "free_bytes": self.backend.free_space(),
+            **({"last_verified": last} if verified else {}),
         }
 
 

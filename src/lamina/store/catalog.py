@@ -231,6 +231,18 @@ class Catalog:
         """The last sequence number that was drawn."""
         return self._meta("sequence")
 
+    def last_pack_number(self) -> int:
+        """The last number that was given to a pack."""
+        return self._meta("pack_number")
+
+    def faults(self) -> list[str]:
+        """What SQLite finds wrong with the file, indexes too; the first twenty."""
+        try:
+            rows = self._db.read("PRAGMA integrity_check(20)")
+        except StoreDamaged as error:
+            return [error.what]
+        return [str(text) for (text,) in rows if text != "ok"]
+
     # -- blobs -----------------------------------------------------------------------------------------------
 
     def blob(self, digest: str) -> BlobRow | None:
@@ -274,6 +286,10 @@ class Catalog:
     def children(self, digest: str) -> list[str]:
         """What a manifest names, there or not."""
         return self._column("SELECT child FROM edges WHERE parent = ? ORDER BY child", digest)
+
+    def edges(self) -> list[tuple[str, str]]:
+        """(parent, child) of all edges."""
+        return [(str(parent), str(child)) for parent, child in self._db.read("SELECT parent, child FROM edges")]
 
     def parents(self, digest: str) -> list[str]:
         """The manifests that name a digest."""

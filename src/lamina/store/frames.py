@@ -13,7 +13,7 @@ import os
 import queue
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Final, NamedTuple, Protocol
 
@@ -153,10 +153,12 @@ class Frames:
     """The frames that readers hold or held.  Usable from several threads.
 
     Memory: `arena` bytes, and beyond them only what one reader cannot go on without: the frames of the window that it is at.
+    `watch` is shown each extent that was read, by the thread that did it, before others see its bytes; it may add failures.
     """
 
-    def __init__(self, handles: Handles, arena: int = ARENA, extent: int = EXTENT, threads: int = THREADS) -> None:
-        self._handles, self._size, self._extent, self._wanted = handles, arena, extent, threads
+    def __init__(self, handles: Handles, arena: int = ARENA, extent: int = EXTENT, threads: int = THREADS,
+                 watch: Callable[[Extent], None] | None = None) -> None:
+        self._handles, self._size, self._extent, self._wanted, self._watch = handles, arena, extent, threads, watch
         self._lock = threading.Lock()
         self._arena: _Arena | None = None
         self._known: dict[Key, tuple[Extent, int]] = {}
@@ -392,6 +394,8 @@ class Frames:
                         extent.failures[i] = error
             self._spare.append(spare)
             clock.tick("decompress", extent.size)
+        if self._watch is not None:
+            self._watch(extent)
 
     def _buffer(self, size: int) -> U8:
         """Room for the stored bytes of an extent."""

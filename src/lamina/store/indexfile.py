@@ -71,10 +71,11 @@ class IndexFile:
     """An open index file. `pack_map` (pack row -> pack number, NONE: not live) is the owner's to set.
 
     `rows` are the pack rows as they stand in the file (`pack_row`): a dict looks them up without a tuple for each.
+    `table` is (homes, multiplier, reach), `used` the number of slots in use.
     """
 
     def __init__(
-        self, path: Path, rows: list[bytes], mapped: mmap.mmap, slots_at: int, table: tuple[int, int, int]
+        self, path: Path, rows: list[bytes], mapped: mmap.mmap, slots_at: int, table: tuple[int, int, int], used: int
     ) -> None:
         self.path = path
         self.rows = rows
@@ -82,7 +83,8 @@ class IndexFile:
         self.pack_map: U32 = np.full(len(rows), NONE, np.uint32)
         self._mapped = mapped
         self._slots = memoryview(mapped)[slots_at:]
-        self._homes, self._multiplier, self._reach = table
+        self._homes, self._multiplier, self._reach = self.table = table
+        self.used = used
 
     @classmethod
     def open(cls, path: Path) -> IndexFile:
@@ -117,7 +119,7 @@ class IndexFile:
             raise _damaged("an index file that contradicts itself", path)
         packs = _sliced(body[: rows * _PACK.size])
         mapped = mmap.mmap(fd, status.st_size, access=mmap.ACCESS_READ)
-        return cls(path, packs, mapped, slots_at, (homes, multiplier, reach))
+        return cls(path, packs, mapped, slots_at, (homes, multiplier, reach), chunks)
 
     def close(self) -> None:
         """Unmaps it, without the interpreter's lock: a gigabyte takes a while. No look-up may be under way."""
@@ -128,6 +130,10 @@ class IndexFile:
     def packs(self) -> list[tuple[bytes, int]]:
         """(name, chunks) of its packs."""
         return list(_PACK.iter_unpack(b"".join(self.rows)))
+
+    def slots(self, dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:
+        """Its slots, as they lie in the file.  To be let go of before it is closed."""
+        return np.frombuffer(self._slots, dtype)
 
     def lookup(self, columns: PackIds, ids: U8, packs: U32, ordinals: U32, unmapped: U32) -> int:
         """`lookup_table` with this file's table."""

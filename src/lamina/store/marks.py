@@ -33,11 +33,11 @@ def record_bytes(records: npt.NDArray[Any]) -> int:
     return int(records["stored"].sum(dtype=np.int64)) + layout.RECORD_HEADER.size * len(records)
 
 
-def chunk_ids(store: BlobStore, index: ChunkIndex, row: BlobRow) -> Iterator[U8]:
-    """The chunk ids of a blob, u8[n, 32] block by block: its recipe and entry blocks, contents and segments."""
+def chunk_ids(store: BlobStore, index: ChunkIndex, row: BlobRow, *, entries: bool = True) -> Iterator[U8]:
+    """The chunk ids of a blob, u8[n, 32] block by block: its recipe and (if wanted) entry blocks, contents and segments."""
     head = store.head_of_row(row)
     chunks = store.chunks(index)
-    meta = [each[0] for each in head.recipe] + head.entry_blocks
+    meta = [each[0] for each in head.recipe] + (head.entry_blocks if entries else [])
     yield np.frombuffer(b"".join(meta), np.uint8).reshape(-1, 32)
     for block in blocks(head, lambda block_id: chunks.chunk(block_id, row.digest)):
         yield block.content

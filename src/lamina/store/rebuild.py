@@ -46,7 +46,7 @@ def _fill(backend: Backend, catalog: Catalog) -> None:
                 number = tx.new_pack_number()
                 names[number] = name.rpartition("/")[2]
                 tx.add_pack(number, names[number], size, len(footer.ids))
-                for row, journal in _rows(packs, number, footer):
+                for row, journal in rows_of(packs, number, footer):
                     if row is not None:
                         tx.add_blob(row)
                     else:
@@ -59,7 +59,7 @@ def _fill(backend: Backend, catalog: Catalog) -> None:
         packs.close()
 
 
-def _rows(packs: Packs, number: int, footer: layout.Footer) -> Iterator[tuple[BlobRow | None, dict[str, Any]]]:
+def rows_of(packs: Packs, number: int, footer: layout.Footer) -> Iterator[tuple[BlobRow | None, dict[str, Any]]]:
     """Blob rows and journals of one pack; a record that is damaged is left out."""
     for record, key in footer.key_rows():
         try:
