@@ -326,19 +326,38 @@ def test_optimize_refuses(capsys: Capture, wrong: tuple[str, str]) -> None:
     assert (ran.code, ran.store.calls) == (125, [])
 
 
+def verified(**changes: object) -> SimpleNamespace:
+    return SimpleNamespace(**{"bytes_read": 0, "blobs": 0, "problems": [], "notes": (), "seed": None, **changes})
+
+
 def test_verify(capsys: Capture) -> None:
     damage = SimpleNamespace(what="frame checksum", where="pack ab\n12", images=("a:1", "b:1"))
-    ran = invoke(capsys, "verify", "a", verify=SimpleNamespace(bytes_read=4000, blobs=5, problems=[damage]))
+    ran = invoke(capsys, "verify", "a", verify=verified(bytes_read=4000, blobs=5, problems=[damage]))
     assert (ran.code, ran.out) == (1, "frame checksum, pack ab\\n12, affects a:1, b:1\n")
     assert ran.err == "read 4kB, 5 blobs, 1 problem\n"
-    assert ran.store.calls == [("verify", (("a",),), {})]
-    ran = invoke(capsys, "verify", "--format", "json", verify=SimpleNamespace(bytes_read=0, blobs=0, problems=[damage]))
+    assert ran.store.calls == [("verify", (("a",),), {"sample": None, "since": "", "seed": None, "resume": False})]
+    ran = invoke(capsys, "verify", "--format", "json", verify=verified(problems=[damage]))
     assert json.loads(ran.out) == {"What": "frame checksum", "Where": "pack ab\n12", "Images": ["a:1", "b:1"]}
 
 
 def test_verify_of_a_sound_store(capsys: Capture) -> None:
-    ran = invoke(capsys, "verify", verify=SimpleNamespace(bytes_read=4000, blobs=5, problems=[]))
+    ran = invoke(capsys, "verify", verify=verified(bytes_read=4000, blobs=5))
     assert (ran.code, ran.out, ran.err) == (0, "", "read 4kB, 5 blobs, no problems\n")
+
+
+def test_verify_of_a_part(capsys: Capture) -> None:
+    ran = invoke(capsys, "verify", "--sample", "2.5%", "--seed", "7", "--since", "last", "-q",
+                 verify=verified(seed=7, notes=("so",)))
+    assert ran.store.calls == [("verify", ((),), {"sample": 0.025, "since": "last", "seed": 7, "resume": False})]
+    assert (ran.code, ran.err) == (0, "so\nthe sample was chosen with --seed 7\nread 0B, 0 blobs, no problems\n")
+    assert invoke(capsys, "verify", "--resume", verify=verified()).store.calls[0][2]["resume"] is True
+
+
+@pytest.mark.parametrize("wrong", [("--sample", "5"), ("--sample", "0%"), ("--sample", "101%"), ("--sample", "x%"),
+                                   ("--sample", "1%", "--seed", "-1")])
+def test_verify_refuses(capsys: Capture, wrong: tuple[str, ...]) -> None:
+    ran = invoke(capsys, "verify", *wrong, verify=verified())
+    assert (ran.code, ran.store.calls) == (125, [])
 
 
 def test_store_option(capsys: Capture) -> None:

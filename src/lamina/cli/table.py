@@ -47,7 +47,7 @@ COMMANDS: dict[str, Entry] = {
     "system": ("", "Manage the store", NOTHING, ""),
     "gc": ("gc", "Free what no image refers to", NOTHING, "--max-unused --max-size --format"),
     "optimize": ("optimize", "Store what is in use anew, smaller", NOTHING, "--level --budget --memory --format"),
-    "verify": ("verify", "Read everything back and check it", IMAGES, "--format"),
+    "verify": ("verify", "Read everything back and check it", IMAGES, "--sample --seed --since --format"),
     "backup": ("backup", "Copy what is new into a directory that is a store, too", FILES, "--format"),
     "info": ("info", "Show the store, versions and processor features", NOTHING, "-f --format"),
     "bench": ("bench", "Measure layers and stages on your images, compare settings and programs", FILES,

@@ -266,11 +266,12 @@ class ImageStore:
         """Copy what is new since the last backup into a directory, which is a store, too; see `lamina.store.backup`."""
         return self.blobs.backup(Path(path), progress)
 
-    def verify(self, names: Sequence[str] = (), progress: Progress | None = None) -> VerifyResult:
-        """Read back and check everything, or what some images need; see `lamina.images.usage`."""
+    def verify(self, names: Sequence[str] = (), progress: Progress | None = None, *, sample: float | None = None,
+               since: str = "", seed: int | None = None, resume: bool = False) -> VerifyResult:
+        """Read back and check everything, or a part of it, or what some images need; see `lamina.images.usage`."""
         from lamina.images.usage import verify
 
-        return verify(self.blobs, names, progress)
+        return verify(self.blobs, names, progress, sample=sample, since=since, seed=seed, resume=resume)
 
     def info(self) -> dict[str, Any]:
         """Where the store is, its format, versions, the processor's features in use."""

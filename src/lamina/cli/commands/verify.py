@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -19,15 +20,35 @@ if TYPE_CHECKING:
 FIELDS = {"What": "PROBLEM", "Where": "WHERE", "Images": "IMAGES"}
 
 
+class _Share(click.ParamType[float]):
+    """`5%`, as a share."""
+
+    name = "percent"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        match = re.fullmatch(r"(\d{1,3}(?:\.\d{1,9})?)%", str(value), re.ASCII)
+        if match is None or not 0 < float(match[1]) <= 100:
+            self.fail(f"{value!r} is no share like 5% or 0.5%", param, ctx)
+        return float(match[1]) / 100
+
+
 @click.command("verify")
 @click.argument("names", nargs=-1, metavar="[IMAGE]...")
+@click.option("--sample", type=_Share(), metavar="PERCENT",
+              help="Read only so much of the contents, chosen at random; all footers, recipes and names are checked.")
+@click.option("--seed", type=click.IntRange(min=0), metavar="NUMBER", help="Choose the same sample again.")
+@click.option("--since", default="", metavar="TIME",
+              help="Read only what was written after a time, in the last 7d or 12h, or after the last whole run (last).")
+@click.option("--resume", is_flag=True, help="Go on with the run that was interrupted.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @click.option("--format", "form", default="", metavar="table|json|TEMPLATE",
               help="The problems as a table, JSON lines, or by a Go template.")
 @with_store
-def command(store: ImageStore, names: tuple[str, ...], form: str) -> None:
+def command(store: ImageStore, names: tuple[str, ...], sample: float | None, seed: int | None, since: str, resume: bool,
+            quiet: bool, form: str) -> None:
     """Read everything back, check frames, chunk ids and digests, and name every image that damage touches."""
-    with display(quiet=not sys.stderr.isatty()) as progress:
-        result = store.verify(names, progress=progress)
+    with display(quiet=quiet or not sys.stderr.isatty()) as progress:
+        result = store.verify(names, progress=progress, sample=sample, since=since, seed=seed, resume=resume)
     if form:
         found = ({"What": one.what, "Where": one.where, "Images": list(one.images)} for one in result.problems)
         write_rows(found, form, '{{.What}}\t{{.Where}}\t{{join .Images ", "}}', FIELDS)
@@ -35,6 +56,10 @@ def command(store: ImageStore, names: tuple[str, ...], form: str) -> None:
         for one in result.problems:
             touched = ", ".join(one.images) or "no image"
             click.echo(plain(f"{one.what}, {one.where}, affects {touched}"))
+    for text in result.notes:
+        note(text)
+    if result.seed is not None:
+        note(f"the sample was chosen with --seed {result.seed}")
     note(f"read {human_size(result.bytes_read)}, {result.blobs} blobs, {len(result.problems) or 'no'} "
          f"problem{'' if len(result.problems) == 1 else 's'}")
     if result.problems:
