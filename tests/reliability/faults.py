@@ -113,7 +113,11 @@ class Forks:
     """A process under the shim with Lamina imported; a context manager.  For one thread."""
 
     def __init__(self, *modules: str) -> None:
-        env = os.environ | {"LD_PRELOAD": str(shim()), "OPENBLAS_NUM_THREADS": "1",
+        home = Path(_folder.name) / "home"  # without anybody's configuration
+        home.mkdir(exist_ok=True)
+        env = os.environ | {"LD_PRELOAD": str(shim()), "OPENBLAS_NUM_THREADS": "1", "HOME": str(home),
+                            "SOURCE_DATE_EPOCH": "1700000000",  # what is made is the same each time
+                            "XDG_CONFIG_HOME": str(home), "XDG_RUNTIME_DIR": str(home), "DOCKER_CONFIG": str(home),
                             "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])}
         self._process = subprocess.Popen([sys.executable, "-m", "reliability.faults", *modules], env=env, text=True,
                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE)
