@@ -233,10 +233,10 @@ def test_acquire_that_fails_leaves_no_file(catalog: Catalog, state: Path) -> Non
     assert files(state) == []
 
 
-def test_release_that_fails_leaves_it_dead(catalog: Catalog, state: Path, backend: LocalBackend) -> None:
+def test_release_that_fails_is_quiet_and_leaves_it_dead(catalog: Catalog, state: Path, backend: LocalBackend) -> None:
     lease = Lease.acquire(catalog, state, "load")
-    with Catalog.open(state / "catalog.sqlite") as other, other.transaction(), pytest.raises(StoreLocked):
-        lease.release()
+    with Catalog.open(state / "catalog.sqlite") as other, other.transaction():
+        lease.release()  # what it was for may be published: it is not to be reported as failed
     assert reap(catalog, state, backend) == [lease.id]
     assert rows(catalog) == files(state) == []
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 
@@ -170,7 +170,8 @@ class OciLayout:
                 temporary.replace(place)
                 sync_directory(place.parent)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # the first error is the one to tell
+                temporary.unlink(missing_ok=True)
             raise
         finally:
             os.close(fd)

@@ -54,7 +54,8 @@ def _new_file(path: str | os.PathLike[str], place: Path, mode: int | None) -> It
     with translated(path):
         file = DirectFile(written)
     try:
-        file.reserve(_RESERVE, _RESERVE)
+        with translated(path):
+            file.reserve(_RESERVE, _RESERVE)
         yield file
         with translated(path):
             if mode is not None:
@@ -63,7 +64,8 @@ def _new_file(path: str | os.PathLike[str], place: Path, mode: int | None) -> It
             written.replace(place)
             sync_directory(place.parent)
     except BaseException:
-        written.unlink(missing_ok=True)
+        with suppress(OSError):  # the first error is the one to tell
+            written.unlink(missing_ok=True)
         raise
     finally:
         file.close()

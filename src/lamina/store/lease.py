@@ -72,13 +72,12 @@ class Lease:
             with catalog.transaction() as tx:
                 row = tx.add_lease(path.name, kind)
             os.ftruncate(fd, _MADE)
-        except OSError as error:
-            path.unlink(missing_ok=True)  # the row is dead, and the next reaper's
+        except BaseException as error:
+            with suppress(OSError):  # the first error is the one to tell; unlocked the file is a dead lease's
+                path.unlink(missing_ok=True)
             forks.close_lock(fd)
-            raise _error(error, path) from error
-        except BaseException:
-            path.unlink(missing_ok=True)
-            forks.close_lock(fd)
+            if isinstance(error, OSError):
+                raise _error(error, path) from error
             raise
         return cls(catalog, path, fd, row.start)
 
@@ -101,16 +100,19 @@ class Lease:
             return False
 
     def release(self) -> None:
-        """End it, with its holds; again is harmless.  If the catalog is locked, the lease is dead all the same."""
+        """End it, with its holds; again is harmless.
+
+        Without the lock it is dead, and others clear it away: so a full disk, or a catalog that is locked, is no error here.
+        What the lease was for may be published already, and would be reported as failed.
+        """
         fd, self._fd = self._fd, -1
         if fd < 0 or self.inherited:
             return
         try:
-            with suppress(LeaseLost), self._catalog.transaction() as tx:  # a rebuilt catalog has no row to remove
-                tx.remove_lease(self.id)
-            self._path.unlink(missing_ok=True)
-        except OSError as error:
-            raise _error(error, self._path) from error
+            with suppress(OSError, StorageError, StoreError):
+                with suppress(LeaseLost), self._catalog.transaction() as tx:  # a rebuilt catalog has no row to remove
+                    tx.remove_lease(self.id)
+                self._path.unlink(missing_ok=True)
         finally:
             forks.close_lock(fd)
 

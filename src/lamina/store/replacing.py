@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.errors import Conflict, NotFound, StorageError, StoreDamaged
+from lamina.errors import Conflict, NotFound, StoreDamaged
+from lamina.storage.problems import storage_errors
 from lamina.store import forks, layout
 from lamina.store.codec import Compression
 from lamina.store.copying import Moved
@@ -67,7 +67,8 @@ class Manner:
 @contextmanager
 def locked(store: BlobStore, what: str = "another collection or optimization is running") -> Iterator[None]:
     """Keep collectors, optimizers and backups into the store away; `Conflict` (`what`) if one is at it."""
-    fd = _open_lock(store.state_dir / LOCK)
+    with storage_errors("open the collector's lock", store.state_dir / LOCK):
+        fd = forks.open_lock(store.state_dir / LOCK)
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -76,14 +77,6 @@ def locked(store: BlobStore, what: str = "another collection or optimization is 
         yield
     finally:
         forks.close_lock(fd)
-
-
-def _open_lock(path: Path) -> int:
-    try:
-        return forks.open_lock(path)
-    except OSError as error:
-        raise StorageError(f"cannot open the collector's lock: {error.strerror}", path,
-                           "check permissions and free space") from error
 
 
 @contextmanager
