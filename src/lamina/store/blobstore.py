@@ -18,6 +18,7 @@ from lamina.errors import LeaseLost, NotFound, StorageError, StoreDamaged
 from lamina.jsonlimits import MAX_BYTES
 from lamina.oci import Descriptor
 from lamina.storage.local import LocalBackend
+from lamina.storage.problems import storage_errors
 from lamina.store.catalog import Catalog
 from lamina.store.lease import Lease, reap
 from lamina.store.peek import CATALOG
@@ -175,7 +176,9 @@ class BlobStore:
         """The chunk index as it is now.  Each session has one of its own: it must not know another's unpublished chunks."""
         from lamina.store.index import ChunkIndex
 
-        index = ChunkIndex(self.state_dir / "index", self.packs.ids)
+        folder = self.state_dir / "index"
+        with storage_errors("open the chunk index", folder):
+            index = ChunkIndex(folder, self.packs.ids)
         self.refresh(index)
         return index
 
@@ -253,13 +256,17 @@ class BlobStore:
         given = list(packs)
         if not given:
             return
-        # In a transaction: it fails if another process has put a rebuilt catalog in place, which may have adopted these
-        # packs and let others rely on them, and it keeps a rebuild away meanwhile.  What is left then is an orphan at worst.
-        with suppress(LeaseLost), self.catalog.transaction():
-            published = {pack.name for pack in self.catalog.packs()}
-            for number, name in given:
-                if name not in published:
-                    self.drop_pack_file(number, name, (kept or {}).get(name))
+        with suppress(LeaseLost):
+            # A commit whose sync failed stays in SQLite's log until another one is written over it, and after a crash it is
+            # read from there as if it had come to its end.  Until then these packs are needed.
+            self.catalog.next_seq()
+            # In a transaction: it fails if another process has put a rebuilt catalog in place, which may have adopted these
+            # packs and let others rely on them, and it keeps a rebuild away meanwhile.  What is left is an orphan at worst.
+            with self.catalog.transaction():
+                published = {pack.name for pack in self.catalog.packs()}
+                for number, name in given:
+                    if name not in published:
+                        self.drop_pack_file(number, name, (kept or {}).get(name))
 
     # -- upkeep
 
