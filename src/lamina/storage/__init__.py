@@ -149,6 +149,12 @@ class Backend(Protocol):
     def free_space(self) -> int:
         """Bytes that this process could still write, as far as the file system tells; 2^63 - 1 where it does not."""
 
+    def hold_reserve(self) -> None:
+        """Before content is taken in: see that there is space for what a removal has to write; `StorageError`."""
+
+    def ease(self) -> None:
+        """When the place is opened: let go of that space if the disk is nearly full."""
+
     def state_dir(self) -> Path:
         """A directory of a local file system, made if missing; `StoreError` on a network file system."""
 

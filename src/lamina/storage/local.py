@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from lamina.errors import Conflict, NotFound, StoreDamaged, StoreError, StoreTooNew
-from lamina.storage import Format, Temporary, check_name, check_owner
+from lamina.storage import Format, Temporary, check_name, check_owner, reserve
 from lamina.storage.mounts import refuse_network
 from lamina.storage.problems import storage_error, storage_errors
 from lamina.storage.writer import LocalWriter, sync_directory
@@ -242,6 +242,13 @@ class LocalBackend:
         if not found.f_blocks:  # a tmpfs without a limit, some of FUSE
             return (1 << 63) - 1
         return (found.f_bavail if os.geteuid() else found.f_bfree) * found.f_frsize  # root may use what is kept back
+
+    def hold_reserve(self) -> None:
+        with storage_errors("keep space in reserve for removals", self.root):
+            reserve.hold(self.state_dir())
+
+    def ease(self) -> None:
+        reserve.ease(self.state_dir())
 
     def state_dir(self) -> Path:
         if self._state is None:

@@ -63,6 +63,7 @@ class BlobStore:
             backend.initialise()
         backend.read_format()
         state_dir = backend.state_dir()
+        backend.ease()
         catalog_path = path / CATALOG
         try:
             catalog = Catalog.open(catalog_path, timeout)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from lamina.content.progress import Progress, Silent
-from lamina.errors import StoreDamaged
+from lamina.errors import StorageError, StoreDamaged
 from lamina.store import room
 from lamina.store.choosing import SMALL, Unused, choose, copied_bytes
 from lamina.store.copying import copy_live
@@ -49,6 +50,8 @@ def collect(store: BlobStore, unused: Unused, progress: Progress | None, first: 
             first()
         _Collection(store, lease, result, progress or Silent()).run(unused)
         delete_condemned(store, result, lease)
+        with suppress(StorageError):  # it is still full
+            store.backend.hold_reserve()
     result.bytes_freed = max(0, result.bytes_deleted - result.bytes_written)
     return result
 

@@ -154,6 +154,7 @@ class Session:
         with self._lock:
             if self._ingest is None:
                 self._require()
+                self._store.backend.hold_reserve()
                 self._ingest = Ingest(self.sink, self.index, self._own.__contains__, self._tuning.cutting)
             return self._ingest
 
@@ -340,6 +341,8 @@ class Session:
             publication = Publication(self._blobs, self._texts, self._made, self._edges, self._images, self._names,
                                       self._pins)
             relied = self._ingest.relied if self._ingest is not None else set()
+            if self._ingest is not None:
+                self._store.backend.hold_reserve()  # who has opened the store on a full disk meanwhile gave it away
             publish(self._store, self, publication, relied)
             self._over = True
             with contextlib.suppress(OSError, LaminaError):  # what is left is cleared away by a collection
