@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from registry.fake import Fake
-from reliability.faults import Ended, Fault, Forks
+from reliability.faults import Ended, Fault, Forks, read_log
 from reliability.steps import STEPS, Step, oci_gzip
 
 Job = TypeVar("Job")
@@ -32,8 +32,8 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """A command that nothing disturbs: what is seen before and after, what a collection leaves then, and how many calls
-    it makes (they vary a little: threads)."""
+    """A command that nothing disturbs: what is seen before and after, what a collection leaves then, how many calls that change
+    something and how many reads it makes (they vary a little: threads), and which are syncs of the catalog's log."""
 
     step: Step
     before: Seen
@@ -41,6 +41,8 @@ class Course:
     settled_before: dict[str, Any]
     settled_after: dict[str, Any]
     calls: int
+    reads: int
+    syncs: tuple[int, ...]
 
 
 class Desk:
@@ -60,14 +62,21 @@ class Desk:
         self.out.mkdir(exist_ok=True)
         self.log.unlink(missing_ok=True)
 
-    def do(self, step: Step, at: int = 0, do: str = "", **fault: Any) -> Ended:
-        """The command, with a fault."""
+    def do(self, step: Step, at: int = 0, do: str = "", *, power_cut: bool = False, **fault: Any) -> Ended:
+        """The command, with a fault; with `power_cut` the store is replaced by what a power cut right afterwards leaves."""
         places = {"{in}": str(self._folder / "in"), "{out}": str(self.out), "{registry}": self._registry}
         words = list(step.words)
         for name, place in places.items():
             words = [word.replace(name, place) for word in words]
         root = self.store if step.root == "store" else self.out
-        return self._forks.run("reliability.steps:command", [words, str(self.store)], Fault(str(root), at, do, **fault))
+        if not power_cut:
+            return self._forks.run("reliability.steps:command", [words, str(self.store)], Fault(str(root), at, do, **fault))
+        copy = self.store.with_suffix(".copy")
+        ended = self._forks.run("reliability.steps:command_then_power_cut", [words, str(self.store), str(copy)],
+                                Fault(str(root), at, do, **fault))
+        shutil.rmtree(self.store)
+        copy.rename(self.store)
+        return ended
 
     def look(self) -> Seen:
         """What is there; opening the store mends what is to be mended."""
@@ -91,11 +100,15 @@ class Desk:
         self.fresh(step)
         before, settled_before = self.look(), self.settle()
         self.fresh(step)
-        ended = self.do(step)
+        ended = self.do(step, log=str(self.log))
         assert ended.code == 0, f"{step.name}: {ended.err}"
-        after = self.look()
-        assert before.problems == after.problems == []
-        return Course(step, before, after, settled_before, self.settle(), ended.count)
+        syncs = tuple(record.n for record in read_log(self.log) if record.op == "fsync" and record.path.endswith("-wal"))
+        after, settled_after = self.look(), self.settle()
+        assert before.problems == after.problems == settled_after["strange"] == []
+        assert self._forks.run("reliability.steps:dead", [str(self.store)]).value == 0
+        self.fresh(step)
+        reads = self.do(step, only="read").count
+        return Course(step, before, after, settled_before, settled_after, ended.count, reads, syncs)
 
 
 class Bench:
@@ -127,6 +140,10 @@ class Bench:
             thread.join()
         if failed:
             raise failed[0]
+
+    def course(self, name: str) -> Course:
+        """Of one step."""
+        return self._desks[0].course(next(step for step in STEPS if step.name == name))
 
     def courses(self) -> list[Course]:
         """Of every step, in their order."""

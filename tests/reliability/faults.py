@@ -64,7 +64,10 @@ def environment(fault: Fault) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One call that succeeded; paths are relative to the root, which is "."; `data`: what a write has written."""
+    """One call that succeeded, or ("failed write", and so on) was let fail.
+
+    Paths are relative to the root, which is "."; `data` is what a write has written.
+    """
 
     op: str
     n: int

@@ -12,6 +12,7 @@ import importlib
 import io
 import json
 import pkgutil
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ import lamina.cli.commands
 from lamina.cli.run import run
 from lamina.errors import LaminaError
 from lamina.reference import Reference
+from lamina.store.catalog import Catalog
+from lamina.store.peek import CATALOG
 from lamina.store.schema import LIVE
 
 for _found in pkgutil.iter_modules(lamina.cli.commands.__path__, "lamina.cli.commands."):
@@ -132,6 +135,17 @@ def command(words: list[str], store: str) -> int:
     return 0
 
 
+def command_then_power_cut(words: list[str], store: str, copy: str) -> int:
+    """A command beside another process that has the catalog open; what is on disk then, in a copy.
+
+    SQLite's log is still there, so it is read from its beginning when the copy is opened.
+    """
+    with Catalog.open(Path(store) / CATALOG):
+        code = command(words, store)
+        shutil.copytree(store, copy, ignore=shutil.ignore_patterns("*-shm"))
+    return code
+
+
 # -- what is to be seen
 
 
@@ -157,8 +171,13 @@ def settle(store: str) -> dict[str, Any]:
         kept = opened.blobs.partials.named()  # of a download that was interrupted: to go on from, for a week
         strange = [each for each in leftovers(opened.blobs) if Path(each).suffix[1:] not in kept]
         strange += sorted(pack_files(opened.blobs) ^ live_packs(opened.blobs))
-        return {"live": sorted(live), "strange": strange, "problems": problems(opened.blobs),
-                "dead": opened.blobs.usage().dead}
+        return {"live": sorted(live), "strange": strange}
+
+
+def dead(store: str) -> int:
+    """Bytes of frames that nothing refers to."""
+    with lamina.open(store) as opened:
+        return opened.blobs.usage().dead
 
 
 def look_at_output(out: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def state(seen: Seen) -> tuple[Any, ...]:
 
 def unlike(found: dict[str, Any], *legal: dict[str, Any]) -> str:
     """What is wrong with a store that has been collected; what is live is to be exactly that of one of `legal`."""
-    wrong = [f"{what}: {found[what]}" for what in ("strange", "problems", "dead") if found[what]]
+    wrong = [f"left over: {found['strange']}"] if found["strange"] else []
     if not any(found["live"] == each["live"] for each in legal):
         have = Counter(found["live"])
         wrong += [f"too many {have - Counter(each['live'])}, missing {Counter(each['live']) - have}" for each in legal]
@@ -49,11 +49,11 @@ def kill(desk: Desk, course: Course, at: int, do: str, *, settle_first: bool) ->
         assert not found, f"{where}: {found}"
     again = desk.do(step)
     assert again.code == 0 or (through and again.code == step.again), f"{where}, and again: {again.code} {again.err}"
-    seen = desk.look()
-    assert not seen.problems and state(seen) == state(course.after), f"{where}, and again: {seen}"
     if not settle_first:
         found = unlike(desk.settle(), course.settled_after)
         assert not found, f"{where}, and again: {found}"
+    seen = desk.look()
+    assert not seen.problems and state(seen) == state(course.after), f"{where}, and again: {seen}"
     return True
 
 
