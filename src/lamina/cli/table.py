@@ -49,6 +49,7 @@ COMMANDS: dict[str, Entry] = {
     "optimize": ("optimize", "Store what is in use anew, smaller", NOTHING, "--level --budget --memory --format"),
     "verify": ("verify", "Read everything back and check it", IMAGES, "--sample --seed --since --format"),
     "backup": ("backup", "Copy what is new into a directory that is a store, too", FILES, "--format"),
+    "repair": ("repair", "Repair damage, with the help of other places", NOTHING, "--from --compression --format"),
     "info": ("info", "Show the store, versions and processor features", NOTHING, "-f --format"),
     "bench": ("bench", "Measure layers and stages on your images, compare settings and programs", FILES,
               "--sweep --against --runs --format --report --work"),
@@ -76,6 +77,6 @@ SHELLS = ("bash", "zsh", "fish")
 SECTIONS = {
     "Images": ("load", "save", "import", "images", "inspect", "history", "tag", "rmi", "pin", "unpin", "tree", "image"),
     "Registries": ("pull", "push", "copy", "mirror", "tags", "manifest", "login", "logout"),
-    "Store": ("gc", "optimize", "verify", "backup", "info", "system"),
+    "Store": ("gc", "optimize", "verify", "repair", "backup", "info", "system"),
 }
 OTHERS = "More"

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from lamina.images.push import Listener as PushListener
     from lamina.images.push import PushResult
     from lamina.images.remotes import Network
+    from lamina.images.repair import RepairResult
     from lamina.images.save import SaveResult
     from lamina.images.tree import TreeNode
     from lamina.images.usage import DiskUsage, VerifyResult
@@ -272,6 +273,21 @@ class ImageStore:
         from lamina.images.usage import verify
 
         return verify(self.blobs, names, progress, sample=sample, since=since, seed=seed, resume=resume)
+
+    def repair(self, sources: Sequence[str] = (), *, dry_run: bool = False, forget: bool = False, compression: str = "zstd:1",
+               progress: Progress | None = None, network: Network | None = None) -> RepairResult:
+        """Repair what can be, with the help of `sources`; see `lamina.images.repair`."""
+        from lamina.images.remotes import connected
+        from lamina.images.repair import repair
+
+        with connected(network) as net:
+            return repair(self.blobs, net, sources, dry_run=dry_run, forget=forget, compression=compression, progress=progress)
+
+    def drop_quarantine(self) -> tuple[int, int]:
+        """Delete what repairs have put aside: how many files, and their bytes."""
+        from lamina.store.quarantine import drop
+
+        return drop(self.blobs.backend)
 
     def info(self) -> dict[str, Any]:
         """Where the store is, its format, versions, the processor's features in use."""

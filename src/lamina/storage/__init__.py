@@ -146,6 +146,10 @@ class Backend(Protocol):
     def withdraw(self, name: str, owner: str) -> None:
         """Make something sealed a temporary of that owner again; what is not there is fine."""
 
+    def keep_as(self, name: str, other: str) -> None:
+        """Let something sealed be there under another name as well, durably, as long as that is not deleted; what has that
+        name already stays; `StorageError`."""
+
     def free_space(self) -> int:
         """Bytes that this process could still write, as far as the file system tells; 2^63 - 1 where it does not."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import shutil
 from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +20,8 @@ from lamina.storage.writer import LocalWriter, sync_directory
 
 VERSION = 1
 _FORMAT = re.compile(r"lamina store\nversion ([0-9]{1,9})\nid ([0-9a-f]{32})\n")
-_OWN = frozenset({"packs", "tmp", "state", "format"})  # what stands at the top of a store
+_OWN = frozenset({"packs", "tmp", "state", "quarantine", "format"})  # what stands at the top of a store
+_NO_LINKS = frozenset({errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS})
 
 
 def _scan(path: Path) -> list[os.DirEntry[str]]:
@@ -210,6 +213,33 @@ class LocalBackend:
         path = self.root / check_name(name)
         with storage_errors("remove a file", path):
             path.unlink(missing_ok=True)
+
+    def keep_as(self, name: str, other: str) -> None:
+        path, kept = self.root / check_name(name), self.root / check_name(other)
+        with storage_errors("keep a file", kept):
+            kept.parent.mkdir(exist_ok=True)
+            sync_directory(self.root)
+            try:
+                os.link(path, kept)
+            except FileExistsError:
+                return
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                self._copy(path, kept)
+            sync_directory(kept.parent)
+
+    def _copy(self, path: Path, other: Path) -> None:
+        """For file systems without hard links."""
+        temporary = other.with_name(f"new.{os.urandom(8).hex()}")
+        try:
+            with path.open("rb") as source, temporary.open("xb") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+                target.flush()
+                os.fsync(target.fileno())
+            temporary.rename(other)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def temporaries(self) -> Sequence[Temporary]:
         found = []

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from lamina.store.packs import ChunkReader, Packs
     from lamina.store.partials import Partials
     from lamina.store.recipe import Head
+    from lamina.store.repair import Mended
     from lamina.store.session import Session
     from lamina.store.tuning import Tuning
     from lamina.store.uploads import UploadJournal
@@ -336,6 +337,23 @@ class BlobStore:
 
         return shrink(self, steps, budget)
 
+    def mend(self, progress: Progress | None = None, *, dry_run: bool = False) -> Mended:
+        """Bring what is whole of damaged packs into new ones; see `lamina.store.repair`."""
+        from lamina.content.progress import Silent
+        from lamina.store.repair import mend
+
+        return mend(self, progress or Silent(), dry_run=dry_run)
+
+    def rebuild_catalog(self) -> None:
+        """Put a catalog made from the packs in place of the one that is open, which is damaged or wrong."""
+        from lamina.store.rebuild import rebuild
+
+        catalog = rebuild(self.backend, self.path / CATALOG, 30.0, wrong=True)
+        old, self.catalog = self.catalog, catalog
+        old.close()
+        self.packs.close()
+        self.pack_names.clear()
+
     def info(self) -> dict[str, Any]:
         """Where the store is and what it is."""
         fmt = self.backend.read_format()
@@ -352,6 +370,7 @@ class BlobStore:
             "chunks": sum(pack.chunks for pack in packs),
             "stored_bytes": sum(pack.bytes for pack in packs),
             "partial_downloads_bytes": self.partials.size(),
+            "quarantine_bytes": sum(size for _, size in self.backend.list("quarantine/")),
             "free_bytes": self.backend.free_space(),
             **({"last_verified": last} if verified else {}),
         }

@@ -7,6 +7,7 @@ open.  Errors: `StoreDamaged` (missing or damaged: `Catalog.rebuild`), `StoreToo
 from __future__ import annotations
 
 import fcntl
+import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +25,7 @@ from lamina.store.remembered import Remembered
 from lamina.store.schema import (
     BLOB,
     IMAGE,
+    INCOMPLETE,
     LATER,
     LATER_COLUMNS,
     LEVEL,
@@ -88,14 +90,16 @@ class Catalog:
         return catalog
 
     @classmethod
-    def rebuild(cls, path: Path, fill: Callable[[Self], None], timeout: float = TIMEOUT) -> Self:
+    def rebuild(cls, path: Path, fill: Callable[[Self], None], timeout: float = TIMEOUT, *, wrong: bool = False) -> Self:
         """Put a new catalog in place of one that is missing or damaged, and open it.
 
         `fill` puts into it what the packs say; commits of other processes wait meanwhile, and then raise LeaseLost.
-        If another process has rebuilt it in the meantime, its catalog is opened.
+        If another process has rebuilt it in the meantime, its catalog is opened; but not with `wrong`: what is there is whole,
+        and says what the packs do not.
         """
         with _rebuilding(path, timeout):
-            catalog = cls._open_whole(path, timeout) or cls._rebuild(path, fill, timeout)
+            there = None if wrong else cls._open_whole(path, timeout)
+            catalog = there or cls._rebuild(path, fill, timeout)
         return catalog._complete()  # a transaction, which the lock keeps away
 
     @classmethod
@@ -131,6 +135,20 @@ class Catalog:
             return catalog
         catalog.close()
         return None
+
+    @classmethod
+    @contextmanager
+    def derived(cls, path: Path, fill: Callable[[Self], None], timeout: float = TIMEOUT) -> Iterator[Self]:
+        """A catalog beside this one, as `rebuild` would make it, gone at the end."""
+        beside = path.with_name(f"{path.name}.{os.urandom(8).hex()}")
+        try:
+            _make(beside, timeout)
+            with cls._open(beside, timeout) as catalog:
+                fill(catalog)
+                yield catalog
+        finally:
+            remove_catalog(beside)
+            remove_catalog(beside.with_name(beside.name + ".lock"))
 
     def _check_version(self) -> None:
         version = self._meta("version")
@@ -243,6 +261,11 @@ class Catalog:
             return [error.what]
         return [str(text) for (text,) in rows if text != "ok"]
 
+    def complete_until(self) -> int:
+        """The last checkpoint, or the one that a rebuild found which could not read all packs: later journals may be lost."""
+        rows = self._db.read("SELECT value FROM meta WHERE key = ?", (INCOMPLETE,))
+        return int(rows[0][0]) if rows else self.checkpoint()
+
     # -- blobs -----------------------------------------------------------------------------------------------
 
     def blob(self, digest: str) -> BlobRow | None:
@@ -310,6 +333,10 @@ class Catalog:
         """Digests that sessions hold."""
         return [digest for (digest,) in self._db.read("SELECT DISTINCT digest FROM holds ORDER BY digest")]
 
+    def dangling(self) -> list[tuple[str, str]]:
+        """(document, what it names) of all that is named and not there."""
+        return graph.dangling(self._db)
+
     # -- names -----------------------------------------------------------------------------------------------
 
     def ref(self, name: str) -> RefRow | None:
@@ -323,6 +350,10 @@ class Catalog:
             f"SELECT {REF} FROM refs WHERE removed = 0 AND name >= ? AND substr(name, 1, ?) = ? ORDER BY name",
             (prefix, len(prefix), prefix))
         return [ref_row(row) for row in rows]
+
+    def removed(self) -> dict[str, int]:
+        """Names that were removed since the last checkpoint, and the number of that."""
+        return dict(self._db.read("SELECT name, seq FROM refs WHERE removed = 1"))
 
     def refs_to(self, digest: str) -> list[RefRow]:
         """All names that lead to a digest, in order."""

@@ -23,12 +23,24 @@ _REACHED = """
         UNION SELECT edges.child FROM reached JOIN edges ON edges.parent = reached.digest)
     SELECT digest FROM reached"""
 
+# Edges from subjects name what may come later, those of indexes what may have been left out: for the caller to tell.
+_DANGLING = """
+    SELECT edges.parent, edges.child FROM edges
+    JOIN blobs AS parents ON parents.digest = edges.parent AND parents.kind = 'document'
+    WHERE NOT EXISTS (SELECT 1 FROM blobs WHERE blobs.digest = edges.child)
+    AND NOT EXISTS (SELECT 1 FROM blobs WHERE blobs.sha256 = edges.child) ORDER BY edges.parent, edges.child"""
+
 _BATCH = 200  # terms of a compound SELECT: SQLite takes 500
 
 
 def unreachable(database: Database) -> set[str]:
     """Digests of the blobs that no name and no hold leads to."""
     return {digest for (digest,) in database.read(_UNREACHABLE)}
+
+
+def dangling(database: Database) -> list[tuple[str, str]]:
+    """(document, what it names) of all that is named and not there."""
+    return [(parent, child) for parent, child in database.read(_DANGLING)]
 
 
 def reachable_from(database: Database, digests: Iterable[str]) -> set[str]:

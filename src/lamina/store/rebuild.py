@@ -13,24 +13,34 @@ from lamina.errors import LaminaError, StoreDamaged, StoreTooNew
 from lamina.jsonlimits import utf8
 from lamina.oci import Descriptor
 from lamina.storage import Backend
-from lamina.store import documents, layout
+from lamina.store import documents, layout, quarantine
 from lamina.store.catalog import Catalog
 from lamina.store.names import last_checkpoint, names_of, parse_journal
 from lamina.store.packs import Packs, read_footer
 from lamina.store.recipe import Head
-from lamina.store.schema import BlobRow
+from lamina.store.schema import BlobRow, RefRow
+from lamina.store.transaction import Transaction
 
 
-def rebuild(backend: Backend, path: Path, timeout: float) -> Catalog:
-    """Put a catalog made from the packs in place of one that is missing or damaged.
+def rebuild(backend: Backend, path: Path, timeout: float, *, wrong: bool = False) -> Catalog:
+    """Put a catalog made from the packs in place of one that is missing or damaged (or `wrong`: see `Catalog.rebuild`).
 
-    A pack that cannot be read is left out: `verify` names what it costs.
+    A pack that cannot be read is left out; names whose content is gone with it are written down in the quarantine.  `repair`
+    reads what there is of it.
     """
-    return Catalog.rebuild(path, lambda catalog: _fill(backend, catalog), timeout)
+    return Catalog.rebuild(path, lambda catalog: _keep(backend, fill(backend, catalog)), timeout, wrong=wrong)
 
 
-def _fill(backend: Backend, catalog: Catalog) -> None:
+def _keep(backend: Backend, lost: list[RefRow]) -> None:
+    if lost:
+        with suppress(LaminaError):  # the store opens all the same
+            quarantine.keep_names(backend, lost, "rebuild")
+
+
+def fill(backend: Backend, catalog: Catalog) -> list[RefRow]:
+    """Put into an empty catalog what the packs say; the names whose content is not there."""
     names: dict[int, str] = {}
+    complete = True
     packs = Packs(backend, names.__getitem__)
     journals: list[dict[str, Any]] = []
     try:
@@ -39,8 +49,12 @@ def _fill(backend: Backend, catalog: Catalog) -> None:
                 with backend.open(name) as handle:
                     footer = read_footer(handle)
             except StoreTooNew:
-                raise
+                if is_newer(backend, name):
+                    raise
+                complete = False
+                continue
             except LaminaError:
+                complete = False
                 continue
             with catalog.transaction() as tx:
                 number = tx.new_pack_number()
@@ -52,11 +66,26 @@ def _fill(backend: Backend, catalog: Catalog) -> None:
                     else:
                         journals.append(journal)
         _documents(packs, catalog)
-        _names(catalog, journals)
+        lost = _names(catalog, journals)
         with catalog.transaction() as tx:
             tx.remove_blobs(tx.unreachable())  # removed before: a collection may have taken some of their chunks
+            if not complete:
+                tx.note_incomplete()
+        return lost
     finally:
         packs.close()
+
+
+def is_newer(backend: Backend, name: str) -> bool:
+    """Whether header and tail of a pack both have a version that is not known here; if only one has, it is damaged."""
+    with backend.open(name) as handle:
+        if handle.size < layout.HEADER.size + layout.TAIL.size:
+            return False
+        head, tail = bytearray(layout.HEADER.size), bytearray(layout.TAIL.size)
+        handle.pread_into(memoryview(head), 0)
+        handle.pread_into(memoryview(tail), handle.size - len(tail))
+    versions = int(layout.HEADER.unpack(head)[1]), int(layout.TAIL.unpack(tail)[1])
+    return min(versions) > layout.VERSION
 
 
 def rows_of(packs: Packs, number: int, footer: layout.Footer) -> Iterator[tuple[BlobRow | None, dict[str, Any]]]:
@@ -96,32 +125,38 @@ def _documents(packs: Packs, catalog: Catalog) -> None:
         return row.text.encode() if row.text is not None else bytes(packs.record(row.pack, row.record))
 
     for row in list(catalog.blobs("document")):
-        if not (oci.is_manifest(row.media_type) or oci.is_index(row.media_type)):
-            continue
-        descriptor = Descriptor(row.media_type, Digest(row.digest), row.size)
-        try:
+        with suppress(LaminaError):  # else the record is damaged
             data = text(row.digest)
-            children = documents.children(descriptor, data)
-            subjects = documents.subject_edges(descriptor, data)
-        except LaminaError:
-            continue  # the record is damaged
-        image = None
-        if oci.is_manifest(row.media_type):
-            with suppress(LaminaError):  # what it names has been lost: no image, but what is left stays for repair
-                image = documents.check_manifest(descriptor, data, catalog.blob, text)
-        with catalog.transaction() as tx:
-            tx.add_edges(row.digest, children)
-            for subject, referrer in subjects:
-                tx.add_edges(subject, [referrer])
+            with catalog.transaction() as tx:
+                note_document(catalog, tx, row, data, text)
+
+
+def note_document(catalog: Catalog, tx: Transaction, row: BlobRow, data: bytes, text: documents.Text) -> None:
+    """Edges of a manifest or index, and the image that it is; again is harmless.  `InvalidContent`."""
+    if not (oci.is_manifest(row.media_type) or oci.is_index(row.media_type)):
+        return
+    descriptor = Descriptor(row.media_type, Digest(row.digest), row.size)
+    children = documents.children(descriptor, data)
+    subjects = documents.subject_edges(descriptor, data)
+    tx.add_edges(row.digest, children)
+    for subject, referrer in subjects:
+        tx.add_edges(subject, [referrer])
+    if oci.is_manifest(row.media_type):
+        with suppress(LaminaError):  # what it names has been lost: no image, but what is left stays for repair
+            image = documents.check_manifest(descriptor, data, catalog.blob, text)
             if image is not None:
                 tx.add_image(image)
 
 
-def _names(catalog: Catalog, journals: list[dict[str, Any]]) -> None:
-    """Names as the journals leave them, those whose content is there."""
+def _names(catalog: Catalog, journals: list[dict[str, Any]]) -> list[RefRow]:
+    """Names as the journals leave them, those whose content is there; the others."""
+    lost: list[RefRow] = []
     with catalog.transaction() as tx:
         for row in names_of(journals).values():
             if catalog.blob(row.digest) is not None:
                 tx.set_ref(row)
+            else:
+                lost.append(row)
         tx.raise_seq(max((int(journal["seq"]) for journal in journals), default=0))
         tx.set_checkpoint(last_checkpoint(journals))
+    return lost

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lamina.errors import Conflict, NotFound, StoreDamaged
+from lamina.errors import Conflict, LaminaError, NotFound, StoreDamaged
+from lamina.storage import Backend
 from lamina.storage.problems import storage_errors
 from lamina.store import forks, layout
 from lamina.store.codec import Compression
@@ -22,6 +23,7 @@ from lamina.store.copying import Moved
 from lamina.store.duplicates import find_copies
 from lamina.store.lease import Lease, dead_leases, oldest_start, reap
 from lamina.store.marks import Marks
+from lamina.store.packs import read_footer
 from lamina.store.schema import CONDEMNED, LIVE, BlobRow, PackRow
 from lamina.store.sink import FRAMES_IN_FLIGHT, ONE, WORKERS, PackSink, SealedPack
 
@@ -112,9 +114,10 @@ def drop_orphans(store: BlobStore, own: Lease) -> int:
         return 0
     if oldest_start(store.catalog, store.state_dir) == 0:
         return 0  # somebody holds a lease whose row went with a lost catalog: it may be a writer
-    orphans = _unknown(store, files)
-    if not orphans:
-        return 0
+    orphans = [(name, size) for name, size in _unknown(store, files) if is_sealed(store.backend, name)]
+    there = {name.rpartition("/")[2] for name, _ in files}
+    if not orphans or any(pack.name not in there for pack in store.catalog.packs(LIVE)):
+        return 0  # where a pack is missing the catalog may have it under another name
     with store.catalog.transaction() as tx:
         for each in dead:
             tx.remove_lease(each)
@@ -134,6 +137,18 @@ def drop_orphans(store: BlobStore, own: Lease) -> int:
 def _unknown(store: BlobStore, files: list[tuple[str, int]]) -> list[tuple[str, int]]:
     known = {pack.name for pack in store.catalog.packs()}
     return [(name, size) for name, size in files if name.rpartition("/")[2] not in known]
+
+
+def is_sealed(backend: Backend, name: str) -> bool:
+    """Whether a pack has its footer; one without it was damaged since, and a rebuilt catalog does not know it: for `repair`."""
+    try:
+        with backend.open(name) as handle:
+            read_footer(handle)
+    except NotFound:
+        return True  # it has gone meanwhile
+    except LaminaError:
+        return False
+    return True
 
 
 def _oldest_reader(store: BlobStore, own: Lease | None) -> int | None:

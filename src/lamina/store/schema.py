@@ -14,6 +14,7 @@ CONDEMNED = "condemned"
 
 LEVEL = "level of pack "  # and a number, keys of `meta`: what the optimizer wrote it at; if it is lost, it is done again
 PINNED = "pinned"  # key of `meta`: the highest sequence number that pinned a name or let go of one
+INCOMPLETE = "checkpoint of an incomplete rebuild"  # a key of `meta`: not all packs could be read, which `repair` mends
 # Counters and numbers of the catalog itself.  `checkpoint` is the number of the last journal that names every name.
 META = {"version": VERSION, "sequence": 0, "checkpoint": 0, "pack_number": 0}
 

@@ -256,6 +256,15 @@ class Session:
         if self._ingest is not None:
             self._ingest.stop()
 
+    def claim(self, digests: Iterable[str]) -> None:
+        """These are wanted, though no manifest of this session names them."""
+        with self._lock:
+            self._unclaimed.difference_update(digests)
+
+    def brought(self, digest: str) -> bool:
+        """Whether this session has taken that blob or document in."""
+        return digest in self._blobs
+
     def savepoint(self) -> Savepoint:
         """What manifests have been pushed so far; see `rollback`."""
         return Savepoint(dict(self._blobs), dict(self._texts), self._texts_size, set(self._made), set(self._unclaimed),

@@ -13,6 +13,7 @@ from lamina.store.schema import (
     BLOB,
     CONDEMNED,
     IMAGE,
+    INCOMPLETE,
     LEVEL,
     LIVE,
     PACK,
@@ -90,6 +91,14 @@ class Transaction:
         """A journal that names every name has this number; lower ones cannot be committed any more."""
         self._db.write("UPDATE meta SET value = ? WHERE key = 'checkpoint' AND value < ?", (seq, seq))
         self._db.write("DELETE FROM refs WHERE removed = 1 AND seq <= ?", (seq,))
+
+    def note_incomplete(self) -> None:
+        """Not all packs could be read when the catalog was rebuilt: what their journals say is missing."""
+        self._db.write("INSERT INTO meta (key, value) SELECT ?, value FROM meta WHERE key = 'checkpoint'", (INCOMPLETE,))
+
+    def note_complete(self) -> None:
+        """They have been read meanwhile, as far as they can be."""
+        self._db.write("DELETE FROM meta WHERE key = ?", (INCOMPLETE,))
 
     # -- leases ----------------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ from lamina.store.blobcheck import Blobs
 from lamina.store.catalogcheck import check_catalog, missing
 from lamina.store.framecheck import Looked
 from lamina.store.indexcheck import check_index
+from lamina.store.lacking import put_aside
 from lamina.store.marks import chunk_rows
 from lamina.store.packcheck import Damage, check_frame
 from lamina.store.sample import choose
@@ -142,6 +143,7 @@ class _Run:
         with store.reading() as reading:
             lost = self._packs(scope)
             self._result.problems += check_catalog(store, looked.packs)
+            self._result.problems += [Problem(*each) for each in put_aside(store)]
             try:
                 self._look(reading, scope)
             except BaseException:
