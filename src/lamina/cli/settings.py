@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
+from lamina.cli.say import warning
+
 if TYPE_CHECKING:
     from lamina.images import ImageStore
 
@@ -21,7 +23,10 @@ def open_store(path: Path | None) -> ImageStore:
     """The store at `path`, at LAMINA_STORE, or in the user's data directory; made if it is not there."""
     import lamina
 
-    return lamina.open(path)
+    store = lamina.open(path)
+    for text in store.blobs.notes:
+        warning(text)
+    return store
 
 
 class Settings:

@@ -112,6 +112,17 @@ class _Repair:
                 self.look()
         if not dry_run:
             complete_documents(self.store)
+            self._take_readable()
+
+    def _take_readable(self) -> None:
+        """Entry tables can be made anew from the layers themselves."""
+        lacks = {digest: lack for digest, lack in self.lacks.items() if lack.readable}
+        if lacks:
+            with self.store.session(compression=self.compression, progress=self.progress, verify=True) as session, \
+                    self.store.reading() as reading:
+                take_blobs(session, reading, lacks)
+                session.commit()
+            self.look()
 
     def look(self) -> None:
         """What is lacking now."""
@@ -204,7 +215,7 @@ class _Repair:
         doomed: list[RefRow] = []
         for ref in catalog.refs():
             losses = {lack.descriptor.digest: lack for digest in sorted(catalog.reachable_from([ref.digest]))
-                      if (lack := by_digest.get(digest)) is not None}
+                      if (lack := by_digest.get(digest)) is not None and not lack.readable}
             if losses:
                 doomed.append(ref)
                 self.result.lost[familiar(ref.name)] = [

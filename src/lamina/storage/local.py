@@ -178,7 +178,7 @@ class LocalBackend:
             raise storage_error(error, "read the store's format", path) from error
         found = _FORMAT.fullmatch(text)
         if not found:
-            raise StoreDamaged("the format file of the store is damaged", path)
+            raise StoreDamaged("the format file of the store is damaged", path, "remove it: a new one will be written")
         version = int(found[1])
         if version > VERSION:
             raise StoreTooNew(f"the store has format version {version}, newer than this Lamina knows ({VERSION})",

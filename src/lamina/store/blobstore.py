@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -51,16 +52,24 @@ class BlobStore:
     def __init__(self, path: Path, backend: LocalBackend, catalog: Catalog, state_dir: Path) -> None:
         self.path, self.backend, self.catalog, self.state_dir = path, backend, catalog, state_dir
         self.pack_names: dict[int, str] = {}  # of sessions of this process, before the catalog knows them
+        self.notes: list[str] = []  # what had to be mended to open it
         self._lock = threading.Lock()
 
     @classmethod
     def open(cls, path: Path, *, create: bool = True, timeout: float = 30.0) -> Self:
         """Open the store in that directory, made if it is missing (`NotFound` without `create`).
 
-        A catalog that is lost or damaged is rebuilt from the packs.  `StoreTooNew`, `StoreError`, `StoreLocked`.
+        A catalog that is lost or damaged is rebuilt from the packs, a lost format file is written anew; `notes` says so.
+        `StoreTooNew`, `StoreError`, `StoreLocked`.
         """
         backend = LocalBackend(path)
+        notes = []
         if create:
+            try:
+                backend.read_format()
+            except NotFound:
+                if _is_filled(backend):
+                    notes.append("the format file of the store was missing: a new one was written, and the store has a new id")
             backend.initialise()
         backend.read_format()
         state_dir = backend.state_dir()
@@ -68,11 +77,15 @@ class BlobStore:
         catalog_path = path / CATALOG
         try:
             catalog = Catalog.open(catalog_path, timeout)
-        except StoreDamaged:
+        except StoreDamaged as error:
             from lamina.store.rebuild import rebuild
 
             catalog = rebuild(backend, catalog_path, timeout)
-        return cls(path, backend, catalog, state_dir)
+            if _is_filled(backend):
+                notes.append(f"{error.what}: it was made anew from the packs, 'lamina repair' says whether all is there")
+        store = cls(path, backend, catalog, state_dir)
+        store.notes = notes
+        return store
 
     def close(self) -> None:
         """Let go of all files."""
@@ -376,8 +389,24 @@ class BlobStore:
         }
 
 
+def _is_filled(backend: LocalBackend) -> bool:
+    """Whether there are packs."""
+    return next(iter(backend.list("packs/")), None) is not None
+
+
 def _verified(reader: Reader, descriptor: Descriptor | None) -> Reader:
     return reader if descriptor is None else VerifyingReader(reader, descriptor)
+
+
+def _lease_to_read(store: BlobStore) -> Lease | None:
+    """None where nothing can be written: whoever collects elsewhere may take packs away, which is told, for all is verified."""
+    try:
+        return Lease.acquire(store.catalog, store.state_dir, "read")
+    except StorageError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            return None
+        raise
 
 
 class Reading:
@@ -390,7 +419,7 @@ class Reading:
         self.store, self._stages = store, stages
         self._lock = threading.Lock()
         self._known: set[int] = set()
-        self.lease = Lease.acquire(store.catalog, store.state_dir, "read")
+        self.lease = _lease_to_read(store)
 
     @cached_property
     def index(self) -> ChunkIndex:
@@ -425,6 +454,8 @@ class Reading:
     def keep(self, *digests: str) -> None:
         """These, and all that they lead to, stay until this ends, though their names be removed; `NotFound`, `LeaseLost`."""
         catalog = self.store.catalog
+        if self.lease is None:
+            return
         with catalog.transaction() as tx:
             tx.check_lease(self.lease.id)
             for digest in digests:
@@ -442,7 +473,8 @@ class Reading:
         """End the lease."""
         if "index" in self.__dict__:
             self.index.close()
-        self.lease.release()
+        if self.lease is not None:
+            self.lease.release()
 
     def __enter__(self) -> Self:
         return self

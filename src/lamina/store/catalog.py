@@ -159,7 +159,10 @@ class Catalog:
     def _complete(self) -> Self:
         """Add the tables and columns that came later to a catalog of before."""
         try:
-            if LATER - self._db.tables() or self._lacking():
+            if self._db.read_only:
+                if missing := self._missing():
+                    self._db.amend(missing)
+            elif self._missing():
                 with self._db.transaction():
                     for table in TABLES:
                         self._db.write(table)
@@ -169,6 +172,10 @@ class Catalog:
             self.close()
             raise
         return self
+
+    def _missing(self) -> list[str]:
+        """The statements that add the tables and columns which are not there."""
+        return [*(TABLES if LATER - self._db.tables() else ()), *self._lacking()]
 
     def _lacking(self) -> list[str]:
         """The statements that add the columns which are not there."""

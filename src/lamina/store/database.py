@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
+import shutil
 import sqlite3
+import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +77,34 @@ def connect(path: Path, timeout: float) -> sqlite3.Connection:
     return connection
 
 
+def connect_to_read(path: Path, timeout: float, stack: ExitStack) -> tuple[sqlite3.Connection, bool]:
+    """A connection to read by, and whether nothing can be written there.
+
+    SQLite reads a log only where it can make its index beside it.  On a file system that is read-only (or somebody else's) the
+    file is taken as it is; where a log stands beside it, as a copy, which goes with `stack`.
+    """
+    try:
+        connection = connect(path, timeout)
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection, False
+    except sqlite3.OperationalError as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY} or os.access(path.parent, os.W_OK):
+            raise
+    log = path.with_name(path.name + "-wal")
+    if log.exists() and log.stat().st_size:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lamina-")))
+        for file in (path, log):
+            shutil.copyfile(file, folder / file.name)
+        return connect(folder / path.name, timeout), True
+    uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+    return sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False), True
+
+
 def take_lock(fd: int, kind: int, timeout: float, path: Path) -> None:
     """flock within `timeout` seconds, or StoreLocked."""
     end = time.monotonic() + timeout
@@ -115,8 +146,9 @@ class Database:
     def __init__(self, path: Path, timeout: float) -> None:
         self.path, self.timeout = path, timeout
         self._inode = inode(path)
+        self._copy = ExitStack()
         with catalog_errors(path):
-            self._reader = connect(path, timeout)
+            self._reader, self.read_only = connect_to_read(path, timeout, self._copy)
         self._writer: sqlite3.Connection | None = None
         self._lock_fd = -1
         self._reading, self._writing = threading.Lock(), threading.Lock()
@@ -206,12 +238,25 @@ class Database:
         except StoreDamaged:
             return False
 
+    def amend(self, statements: Iterable[str]) -> None:
+        """Of one that is read-only: carry these out on a copy, and read that."""
+        with self._reading, catalog_errors(self.path):
+            folder = Path(self._copy.enter_context(tempfile.TemporaryDirectory(prefix="lamina-")))
+            with closing(sqlite3.connect(folder / self.path.name)) as copy:
+                self._reader.backup(copy)
+                for statement in statements:
+                    copy.execute(statement)
+                copy.commit()
+            self._reader.close()
+            self._reader = connect(folder / self.path.name, self.timeout)
+
     def close(self) -> None:
         """Close both connections; again is harmless."""
         if self._inherited:
             return
         with self._writing, self._reading:
             self._disconnect()
+            self._copy.close()
             if self._lock_fd >= 0:
                 forks.close_lock(self._lock_fd)
                 self._lock_fd = -1

@@ -90,7 +90,8 @@ class ChunkIndex:
         delta_packs: int = DELTA_PACKS,
         columns: int = COLUMNS,
     ) -> None:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):  # of a store that is read-only: all packs are in the delta
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory = directory
         self._footer_ids = footer_ids
         self._bounds = delta_chunks, delta_packs

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from lamina import oci
 from lamina._native.chunkindex import NONE
 from lamina.digest import Digest
-from lamina.errors import LaminaError, NotFound
+from lamina.errors import LaminaError
 from lamina.oci import Descriptor
 from lamina.store import quarantine
 from lamina.store.marks import chunk_ids
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """A blob that cannot be given back; `row`: of one that the catalog has."""
+    """A blob that is not whole; `row`: of one that the catalog has; `readable`: all but its entry table is there."""
 
     descriptor: Descriptor
     what: str
     row: BlobRow | None = None
+    readable: bool = False
 
 
 def lacking(store: BlobStore, index: ChunkIndex, rows: Iterable[BlobRow], gone: Mapping[str, Descriptor]) -> dict[str, Lack]:
@@ -41,9 +43,11 @@ def lacking(store: BlobStore, index: ChunkIndex, rows: Iterable[BlobRow], gone: 
     found = {digest: Lack(descriptor, "lost") for digest, descriptor in gone.items() if digest in reached}
     for row in rows:
         if row.digest in reached or row.sha256 in reached:
-            what = _wrong(store, index, row)
-            if what:
-                found[row.digest] = Lack(Descriptor(row.media_type, Digest(row.digest), row.size), what, row)
+            missing, entries = _missing(store, index, row)
+            if missing or entries:
+                descriptor = Descriptor(row.media_type, Digest(row.digest), row.size)
+                what = missing or f"lacks {entries} parts of its entry table"
+                found[row.digest] = Lack(descriptor, what, row, not missing)
     found |= {digest: Lack(descriptor, "not there") for digest, descriptor in named(store).items() if digest in reached}
     return found
 
@@ -84,13 +88,19 @@ def named(store: BlobStore) -> dict[str, Descriptor]:
     return found
 
 
-def _wrong(store: BlobStore, index: ChunkIndex, row: BlobRow) -> str:
-    """What a blob lacks; '' if it has all its chunks."""
+def _missing(store: BlobStore, index: ChunkIndex, row: BlobRow) -> tuple[str, int]:
+    """What a blob lacks to be read ('' for nothing), and how many blocks its entry table lacks."""
     try:
         if row.kind == "document":
             store.packs.record(row.pack, row.record)
-            return ""
-        missing = sum(int(np.count_nonzero(index.find(ids)[0] == NONE)) for ids in chunk_ids(store, index, row) if len(ids))
-    except (LaminaError, NotFound) as error:
-        return error.what
-    return f"lacks {missing} chunks" if missing else ""
+            return "", 0
+        table = np.frombuffer(b"".join(store.head_of_row(row).entry_blocks), np.uint8).reshape(-1, 32)
+        entries = _count(index, table)
+        missing = sum(_count(index, ids) for ids in chunk_ids(store, index, row)) - entries
+    except LaminaError as error:
+        return error.what, 0
+    return f"lacks {missing} chunks" if missing else "", entries
+
+
+def _count(index: ChunkIndex, ids: npt.NDArray[np.uint8]) -> int:
+    return int(np.count_nonzero(index.find(ids)[0] == NONE)) if len(ids) else 0
