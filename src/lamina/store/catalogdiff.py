@@ -71,8 +71,8 @@ def _compare(store: BlobStore, have: Catalog, derived: Catalog) -> list[str]:
         found.append(f"places of blobs: {', '.join(misplaced[:3])}")
     differ("edges", _edges(have, reached), _edges(derived, reached), more=True)
     differ("images", {row.manifest: row for row in have.images()}, {row.manifest: row for row in derived.images()}, more=True)
-    names = {ref.name: ref[1:4] for ref in derived.refs()}
-    there = {ref.name: ref[1:4] for ref in have.refs() if ref.name in names or derived.blob(ref.digest) is not None}
+    names = {ref.name: ref._replace(seq=0) for ref in derived.refs()}
+    there = {ref.name: ref._replace(seq=0) for ref in have.refs() if ref.name in names or derived.blob(ref.digest) is not None}
     differ("names", there, names)
     if have.sequence() < derived.sequence():
         found.append("the number of the last commit")

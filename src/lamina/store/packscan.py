@@ -42,8 +42,8 @@ def stored_bytes(handle: ReadHandle, record: Record) -> memoryview | None:
 def scan(handle: ReadHandle) -> Iterator[Record]:
     """All records whose header can be found, in their order; what they hold is for the caller to check.
 
-    Behind a header whose stored bytes are damaged the next one is taken to be where it says; only where none is there, headers
-    are searched for byte by byte: what a file's content looks like must not pass for a record.
+    Where there is no header, the next one is searched for byte by byte.  Within what a header covers that is followed by none
+    only frames are taken: their chunks have ids, but what a file's content looks like must not pass for a journal.
     """
     at = layout.HEADER.size
     while (found := _next(handle, at)) is not None:
@@ -53,15 +53,13 @@ def scan(handle: ReadHandle) -> Iterator[Record]:
 
 def _next(handle: ReadHandle, at: int) -> Record | None:
     """The record at `at`, or the first one behind it whose stored bytes are whole."""
-    if (record := _parse(handle, at)) is not None:
-        end = record.offset + record.stored
-        if end > handle.size or stored_bytes(handle, record) is not None or _parse(handle, end) is not None:
-            return record  # the first: the file is cut off in it
-    while (at := _search(handle, at + 1)) >= 0:
-        record = _parse(handle, at)
-        if record is not None and stored_bytes(handle, record) is not None:
-            return record
-    return None
+    record = _parse(handle, at)
+    if record is None:
+        return _search(handle, at + 1, handle.size, tuple(range(layout.CONTENT, layout.JOURNAL + 1)))
+    end = record.offset + record.stored
+    if end > handle.size or stored_bytes(handle, record) is not None or _parse(handle, end) is not None:
+        return record  # the first: the file is cut off in it
+    return _search(handle, at + 1, end, layout.FRAMES) or record
 
 
 def _parse(handle: ReadHandle, at: int) -> Record | None:
@@ -77,11 +75,15 @@ def _parse(handle: ReadHandle, at: int) -> Record | None:
     return Record(at + len(head), stored, plain, rows, kind, codec, check)
 
 
-def _search(handle: ReadHandle, at: int) -> int:
-    """Where the next magic word of a header is, from `at` on; -1 if there is none."""
+def _search(handle: ReadHandle, at: int, end: int, kinds: tuple[int, ...]) -> Record | None:
+    """The first record that is whole and begins there, before `end`."""
     step = _WINDOW - len(layout.RECORD_MAGIC) + 1
-    for begin in range(at, handle.size, step):
-        found = bytes(read_at(handle, begin, _WINDOW)).find(layout.RECORD_MAGIC)
-        if found >= 0:
-            return begin + found
-    return -1
+    for begin in range(at, end, step):
+        window = bytes(read_at(handle, begin, min(_WINDOW, end - begin)))
+        found = window.find(layout.RECORD_MAGIC)
+        while found >= 0:
+            record = _parse(handle, begin + found)
+            if record is not None and record.kind in kinds and stored_bytes(handle, record) is not None:
+                return record
+            found = window.find(layout.RECORD_MAGIC, found + 1)
+    return None
