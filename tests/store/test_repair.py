@@ -30,7 +30,7 @@ from lamina.digest import Digest
 from lamina.errors import Conflict, LaminaError, StoreDamaged
 from lamina.oci import OCI_CONFIG
 from lamina.store import BlobStore, layout, quarantine
-from lamina.store.catalogcheck import differences, suspicion
+from lamina.store.catalogdiff import differences, suspicion
 from lamina.store.packs import pack_path
 from lamina.store.replacing import alone
 
