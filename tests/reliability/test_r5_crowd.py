@@ -19,8 +19,8 @@ from store.storekit import leftovers, live_packs, pack_files, problems
 
 import lamina
 
-CROWD = ["writer"] * 8 + ["collector", "saver", "saver", "verifier"]
-PATIENCE = 120  # seconds after the end for the last step of each
+CROWD = ["writer"] * 8 + ["collector", "saver", *["patient"] * 3, "verifier"]
+PATIENCE = 180  # seconds after the end for the last step of each
 
 
 def _run(path: Path, seconds: float) -> tuple[list[str], Counter[str]]:
