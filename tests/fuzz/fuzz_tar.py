@@ -25,7 +25,7 @@ CUTTER = Cutter(64, 256, 1024)
 FIELDS = sorted(samples.FIELDS)
 WORDS = (*samples.KEYS, *samples.TYPES, b"LIBARCHIVE.xattr.", b"%41")
 
-_RAW, _HEADER, _BYTES, _ZEROS, _DATA, _PAX, _GLOBAL, _LONG, _AGAIN = range(9)
+_RAW, _HEADER, _BYTES, _ZEROS, _DATA, _PAX, _GLOBAL, _LONG, _AGAIN, _RECORDS = range(10)
 
 
 def run(data: bytes) -> None:
@@ -58,6 +58,8 @@ def built(feed: Feed) -> bytes:
         elif kind in (_PAX, _GLOBAL):
             records = [(feed.part(), feed.part()) for _ in range(feed.number() % 9)]
             last = samples.pax(records, b"x" if kind == _PAX else b"g")
+        elif kind == _RECORDS:
+            last = samples.pax(feed.part())
         elif kind == _LONG:
             last = samples.member(feed.part(), type=b"LK"[feed.number() & 1 :][:1])
         elif kind == _AGAIN:
@@ -160,6 +162,7 @@ def seeds() -> Iterator[bytes]:
     yield b"\6\5" + plain + b"\4" + part(b"x" * 384) + b"\3\20"
     yield b"\4\5" + b"\5\3" + part(b"path") + part(b"a/b") + part(b"size") + part(b"3") + part(b"mtime") + part(b"1.5") + plain
     yield b"\6\5" + b"\5\2" + part(b"SCHILY.xattr.user.a") + part(b"1") + part(b"GNU.sparse.map") + part(b"0,1,5,2") + plain
+    yield b"\4\5\x09" + part(samples.record(b"path", b"a/b") + b"9999 path=c\n") + plain
     escaped = [b"LIBARCHIVE.xattr.user.%41%4", b"YWJj", b"LIBARCHIVE.xattr.b", b"YQ="]
     yield b"\6\5" + b"\5\2" + b"".join(map(part, escaped)) + plain
     old = b"\1\3" + size + b"\2" + b"50" + kind + b"\1" + b"S" + magic + b"\10" + samples.GNU
