@@ -95,7 +95,7 @@ def _index(data: bytes) -> None:
 def _listed(data: bytes, name: str, found: Sized) -> None:
     """As many as a list in the document has."""
     said = json.loads(data).get(name)
-    assert isinstance(said or [], list) and len(said or []) == len(found)
+    assert (said is None and not found) or (isinstance(said, list) and len(said) == len(found))
 
 
 def _descriptor(one: oci.Descriptor) -> None:
@@ -170,7 +170,7 @@ def seeds() -> Iterator[bytes]:
         (3, json.dumps(full).encode()), (4, json.dumps(items).encode()), (5, b'{"imageLayoutVersion":"1.0.0"}'),
         (6, json.dumps(auth).encode()), (7, manifest), (8, manifest), (9, manifest), (10, index),
         (7, b'{"schemaVersion":1,"fsLayers":[]}'), (0, b"[" * 70), (0, b'{"a":1,"a":2}'), (0, b'{"a":-9223372036854775809}'),
-        (0, b'{"a":1e999}'), (0, b'{"a":NaN}'), (1, manifest.replace(b'"layers": [', b'"layers": "a", "x": [')),
+        (0, b'{"a":1e999}'), (0, b'{"a":NaN}'), (1, manifest.replace(b'"layers": [', b'"layers": {}, "x": [')),
         (2, index.replace(b'"data": "', b'"data": "e30x')), (0, b'{"a":"\\ud800"}'),
     ]  # fmt: skip
     for number, data in documents:

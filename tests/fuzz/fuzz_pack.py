@@ -145,7 +145,7 @@ def seeds() -> Iterator[bytes]:
         b"\6\0\0" + part(b'{"seq":1,"set":[],"remove":[]}') + part(b'{"seq":1}'),
     ]
     yield b"\1" + bytes([len(records)]) + b"".join(records)
-    yield b"\1\2" + b"".join(record.replace(b'"layer"', b"[12345]").replace(b'"a/b"', b"12345") for record in records[2:4])
+    yield b"\1\2" + records[2].replace(b'"layer"', b"[12345]") + records[3].replace(b'"a/b"', b"12345")
     yield b"\1\1\5\0\0" + part(b"{}") + part(b"5")
     yield b"\3\3" + records[0] + records[1] + records[0]
     yield b"\1\2" + records[0] + b"\1\0\x7e" + part(b"odd") + (5).to_bytes(4, "little") + bytes(8) + bytes(12)

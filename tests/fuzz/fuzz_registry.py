@@ -156,6 +156,7 @@ def seeds() -> Iterator[bytes]:
         b"Docker-Content-Digest: " + digest.encode(), b"Retry-After: Fri, 31 Dec 1999 23:59:59 GMT", b"Content-Encoding: gzip",
         b'Link: </v2/a/tags/list?last=b>; rel="next"', b"WWW-Authenticate: " + bearer,
     ])
+    yield b'\3Link: <//other.example/v2/x>; rel="next"'
     head = b"HTTP/1.1 %d x\r\nContent-Type: %s\r\n"
     body = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}'
     yield b"\4" + head % (200, b"application/vnd.oci.image.index.v1+json") + b"Content-Length: %d\r\n\r\n" % len(body) + body
