@@ -345,6 +345,8 @@ class Session:
         """Publish all in one transaction.  After this nothing more can be pushed."""
         self.lease.check_own()
         with self._lock, self._losing():
+            if self._verify:  # what the store has is not unclaimed: it was read again, though its manifest was not
+                self._unclaimed = {digest for digest in self._unclaimed if self._store.catalog.blob(digest) is None}
             if self._unclaimed or self._wasted:
                 self._drop_unclaimed()
             publication = Publication(self._blobs, self._texts, self._made, self._edges, self._images, self._names,
