@@ -157,15 +157,11 @@ def _check_left(store: ImageStore) -> list[str]:
     named = blobs.partials.named()
     left = [each.name for each in blobs.backend.temporaries() if each.name not in named]
     left += [path.name for path in (blobs.state_dir / "leases").iterdir()]
-    strange = {path.name for path in blobs.state_dir.iterdir()} - _STATE
-    wrong = [f"left over: {each}" for each in [*left, *sorted(strange)]]
+    left += [path.name for path in blobs.state_dir.iterdir() if ".new" in path.name]
+    wrong = [f"left over: {each}" for each in left]
     if pack_files(blobs) != live_packs(blobs):
         wrong.append(f"{len(pack_files(blobs))} pack files, {len(live_packs(blobs))} packs")
     return wrong
-
-
-_STATE = {"catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm", "catalog.sqlite.lock", "collect.lock", "index",
-          "leases", "partials"}
 
 
 def _check_resuming(store: ImageStore, seed: int, covered: int) -> list[str]:

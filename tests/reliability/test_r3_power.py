@@ -1,6 +1,6 @@
 """R3: power loss.  The file operations of commands are recorded, and what a power cut may leave after any is used again.
 
-`pytest tests/reliability/test_r3_power.py --long` replays some 1,200 states; the short form some 60.
+`pytest tests/reliability/test_r3_power.py --long` replays some 1,100 states; the short form some 60.
 LAMINA_POWER_SEED says which.
 """
 
