@@ -39,7 +39,8 @@ def _damaged(error: sqlite3.Error) -> bool:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}:
         return True
-    return str(error).startswith(("no such table", "no such column", "malformed database schema", "Could not decode to UTF-8"))
+    return str(error).startswith(("no such table", "no such column", "duplicate column name", "malformed database schema",
+                                  "Could not decode to UTF-8"))
 
 
 @contextmanager
