@@ -29,7 +29,7 @@ def long(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--long"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tally(request: pytest.FixtureRequest) -> Tally:
     """`tally("R1", kills=1612, lost=0)`: what a test has counted, printed at the end of the run."""
     lines = request.config.stash.setdefault(TALLIES, [])

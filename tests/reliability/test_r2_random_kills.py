@@ -21,6 +21,7 @@ import lamina
 SEED = int(os.environ.get("LAMINA_KILL_SEED", "1"))
 ROLES = (WRITER, WRITER, WRITER, WRITER, COLLECTOR, READER, READER)
 LONGEST = 0.6  # seconds from one kill to the next at most
+PATIENCE = 120  # seconds for the first image
 SEEDS = 1_000_000  # of one process
 
 
@@ -43,6 +44,9 @@ class Kills:
         for role in ROLES:
             self._begin(role)
         try:
+            late = time.monotonic() + PATIENCE
+            while not self.loaded and time.monotonic() < late:  # a busy machine: there is to be something to lose
+                self._listen(time.monotonic() + 0.1)
             for _ in range(max(0, kills - len(ROLES))):
                 self._listen(time.monotonic() + rng.uniform(0, LONGEST))
                 self._begin(self._kill(rng.choice(list(self._alive))))
