@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -18,6 +20,7 @@ from reliability.steps import STEPS, Step, oci_gzip
 
 Job = TypeVar("Job")
 DESKS = 2  # at work at a time
+_courses: dict[str, Course] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,39 +144,38 @@ class Bench:
         if failed:
             raise failed[0]
 
-    def course(self, name: str) -> Course:
-        """Of one step."""
-        return self._desks[0].course(next(step for step in STEPS if step.name == name))
-
-    def courses(self) -> list[Course]:
-        """Of every step, in their order."""
-        found: dict[str, Course] = {}
+    def courses(self, *names: str) -> list[Course]:
+        """Of these steps, or of all, in their order.  They are the same on every bench, and taken once a session."""
+        steps = [step for step in STEPS if step.name in names or not names]
 
         def take(desk: Desk, step: Step) -> None:
-            found[step.name] = desk.course(step)
+            _courses[step.name] = desk.course(step)
 
-        self.each(STEPS, take)
-        return [found[step.name] for step in STEPS]
+        self.each([step for step in steps if step.name not in _courses], take)
+        return [_courses[step.name] for step in steps]
 
 
 @contextmanager
 def bench(folder: Path) -> Iterator[Bench]:
     """Desks below a directory."""
+    host = registry().base.rpartition("/")[2]
     with ExitStack() as stack:
-        registry = stack.enter_context(Fake())
-        fill(registry)
         forks = [stack.enter_context(Forks("reliability.steps")) for _ in range(DESKS)]
-        host = registry.base.rpartition("/")[2]
         desks = [Desk(folder.resolve(), number, each, host) for number, each in enumerate(forks)]
         desks[0].make()
         yield Bench(desks)
 
 
-def fill(registry: Fake) -> None:
-    """One image with a layer that is worth to be kept when a download is interrupted."""
+@cache
+def registry() -> Fake:
+    """One for the session: its host is part of names.  Its image has a layer that is kept when a download is interrupted."""
+    fake = Fake()
+    fake.__enter__()
+    atexit.register(fake.__exit__, None, None, None)
     files = oci_gzip(23, "any", 1_500_000)
-    here = registry.repositories["pulled"]
+    here = fake.repositories["pulled"]
     (root,) = json.loads(files["index.json"])["manifests"]
     here.blobs = {f"sha256:{Path(name).name}": data for name, data in files.items() if name.startswith("blobs/")}
     here.manifests[root["digest"]] = (root["mediaType"], here.blobs.pop(root["digest"]))
     here.tags["1"] = root["digest"]
+    return fake

@@ -119,7 +119,7 @@ def test_a_commit_whose_sync_failed_may_come_to_light(tmp_path: Path, name: str)
     The disk stays full, so that no later commit is written over it.
     """
     with bench(tmp_path) as desks:
-        course = desks.course(name)
+        (course,) = desks.courses(name)
 
         def cut(desk: Desk, at: int) -> None:
             desk.fresh(course.step)
