@@ -250,3 +250,43 @@ def test_a_read_of_what_is_lost_says_so(store: BlobStore) -> None:
     assert len(lost) == 1
     with pytest.raises((StoreDamaged, LaminaError)):
         read(store, Digest.of(lost[0]))
+
+
+def cut_footer(store: BlobStore, data: bytes) -> None:
+    """Of the pack with that layer's head."""
+    row = store.catalog.blob(Digest.of(data))
+    assert row is not None
+    name = next(pack.name for pack in store.catalog.packs() if pack.number == row.pack)
+    with (store.path / pack_path(name)).open("r+b") as file:
+        file.truncate((store.path / pack_path(name)).stat().st_size - 96)
+
+
+def test_a_stray_pack_has_journals_that_are_over(tmp_path: Path) -> None:
+    """A name that was removed before the last checkpoint stays so; one that the checkpoint has waits in the quarantine."""
+    with BlobStore.open(tmp_path / "store") as store:
+        with store.session() as session:
+            image = push(session, "one", layer(1), layer(2))
+            session.tag(image, full("old"))
+            session.commit()
+        remove(store, "old")
+        load(store, "gone", layer(5, 300_000))
+        remove(store, "gone")
+        assert store.collect(max_unused=0.5).packs_removed == 1
+        cut_footer(store, layer(1))
+        lose_catalog(store)
+        with BlobStore.open(store.path) as again:
+            assert names(again) == {}
+            result = again.mend()
+            assert result.names == [] and again.catalog.blob(Digest.of(layer(1))) is not None
+            (lost,) = quarantine.lost_names(again.backend)
+            assert [ref.name for ref in lost.names] == [full("one")]
+
+
+def test_a_name_that_was_removed_after_the_rebuild(store: BlobStore) -> None:
+    cut_footer(store, layer(3))
+    lose_catalog(store)
+    with BlobStore.open(store.path) as again:
+        assert set(names(again)) == {full("one")}
+        load(again, "two", layer(8))
+        remove(again, "two")
+        assert again.mend().names == [] and set(names(again)) == {full("one")}
