@@ -1,23 +1,19 @@
-"""`repair`: damaged packs give what is whole of them, sources give the rest, and what is lost is told by name.
-
-A source is a path (an archive, an OCI layout, another store's directory), or a place as `copy` writes them (`places`).
-"""
+"""`repair`: damaged packs give what is whole of them, sources give the rest, and what is lost is told by name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.archive import open_source
-from lamina.content import Source
 from lamina.content.copy import copy_graph
-from lamina.errors import LaminaError, UsageError
+from lamina.digest import Digest
+from lamina.errors import LaminaError
 from lamina.images.place import familiar
-from lamina.images.places import DOCKER, STORE, parse_place
-from lamina.images.remotes import Network, asked
+from lamina.images.remotes import Network
+from lamina.images.repairsources import check, is_store, opened
 from lamina.oci import Descriptor, is_index, is_manifest
 from lamina.store import BlobStore, quarantine
 from lamina.store.catalogdiff import differences, suspicion
@@ -28,8 +24,6 @@ from lamina.store.schema import RefRow
 
 if TYPE_CHECKING:
     from lamina.content.progress import Progress
-    from lamina.store.blobstore import Reading
-    from lamina.store.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +60,7 @@ def repair(store: BlobStore, network: Network, sources: Sequence[str], *, dry_ru
            progress: Progress | None) -> RepairResult:
     """Repair all that can be; `Conflict` while a collection runs, `UsageError` for a source that is none."""
     for text in sources:
-        _check(text)
+        check(text)
     work = _Repair(store, network, compression, progress, RepairResult())
     work.mend(dry_run)
     for text in () if dry_run else sources:
@@ -137,14 +131,14 @@ class _Repair:
         """What one source has of what is lacking."""
         before = set(self.lacks)
         with self.store.session(compression=self.compression, progress=self.progress, verify=True) as session, \
-                _opened(text, self.network, session) as (source, roots):
+                opened(text, self.network, session) as (source, roots):
             came = take_blobs(session, source, self.lacks)
             rest = {digest: lack for digest, lack in self.lacks.items() if digest not in came}
             if rest:
                 take_layers(session, source, roots, rest)
             session.commit()
         self.look()
-        if self.lacks and _is_store(text):
+        if self.lacks and is_store(text):
             self._take_chunks(Path(text))
         if self.awaited() or any(is_manifest(lack.descriptor.media_type) or is_index(lack.descriptor.media_type)
                                  for lack in self.lacks.values()):
@@ -168,7 +162,7 @@ class _Repair:
                   if is_manifest(lack.descriptor.media_type) or is_index(lack.descriptor.media_type)}
         wanted |= {ref.digest: _descriptor(ref) for ref in self.awaited()}  # type: ignore[misc]
         with self.store.session(compression=self.compression, progress=self.progress) as session, \
-                _opened(text, self.network, session) as (source, _):
+                opened(text, self.network, session) as (source, _):
             for descriptor in wanted.values():
                 with suppress(LaminaError):
                     source.fetch(descriptor).close()
@@ -233,43 +227,4 @@ class _Repair:
 
 
 def _descriptor(ref: RefRow) -> Descriptor:
-    from lamina.digest import Digest
-
     return Descriptor(ref.media_type, Digest(ref.digest), ref.size)
-
-
-def _is_store(text: str) -> bool:
-    path = Path(text)
-    with suppress(OSError):
-        return (path / "format").is_file() and (path / "packs").is_dir()
-    return False
-
-
-def _check(text: str) -> None:
-    if not Path(text).exists() and parse_place(text).kind == STORE:
-        raise UsageError("no such source", text[:160], "an archive, a layout, another store's directory, or docker://REF")
-
-
-@contextmanager
-def _opened(text: str, network: Network, session: Session) -> Iterator[tuple[Source, list[Descriptor]]]:
-    """A source, and the images in it that can be listed."""
-    if _is_store(text):
-        with BlobStore.open(Path(text), create=False) as other, other.reading() as reading:
-            yield reading, _roots(reading)
-        return
-    place = None if Path(text).exists() else parse_place(text)
-    if place is not None and place.kind == DOCKER:
-        assert place.reference is not None
-        remote = network.target(place.reference)
-        roots: list[Descriptor] = []
-        with suppress(LaminaError):
-            roots = [remote.resolve(asked(place.reference))]
-        yield remote, roots
-        return
-    with open_source(Path(text) if place is None else place.path, intake=session) as archive:
-        archive.complete(session)
-        yield archive, [root for _, root in archive.references()]
-
-
-def _roots(reading: Reading) -> list[Descriptor]:
-    return [Descriptor(one.media_type, one.digest, one.size) for _, one in reading.references()]
