@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from storekit import flip, layer, load, noise, tar_of
+from storekit import flip, layer, load, noise, push, tar_of
 
 from lamina.digest import Digest
 from lamina.errors import Conflict, NotFound
@@ -112,6 +112,7 @@ def test_damage_that_was_found_before_the_interrupt(
     assert [each["what"] for line in lines[1:] for each in line["damage"]]
     (problem,) = store.verify(resume=True).problems
     assert problem.digests == (Digest.of(largest),) and file_of(store, largest).name in problem.where
+    assert problem.what.startswith("record ")
     assert reads[1].bytes_read < len(largest) // 2
     assert len(store.verify().problems) == 1  # a run from the beginning finds it by itself
 
@@ -223,6 +224,17 @@ def test_a_sample_looks_at_heads_and_recipes(store: BlobStore) -> None:
         flip(file_of(store, data), int(footer.records["offset"][number]) + 2)
     problems = store.verify(scope=Scope(1e-9, None, 1)).problems
     assert {digest for problem in problems for digest in problem.digests} == {Digest.of(data) for data in LAYERS[:2]}
+
+
+def test_a_sample_misses_chunks(store: BlobStore) -> None:
+    """Those of a layer that lie in a pack which is gone, without reading any."""
+    with store.session() as session:
+        push(session, "more", tar_of({"noise0": noise(0, 1_500_000), "more": noise(50, 10_000)}))
+        session.commit()
+    more = next(row for row in store.catalog.blobs("layer") if row.pack == max(pack.number for pack in store.catalog.packs()))
+    file_of(store, LAYERS[0]).unlink()
+    problems = store.verify(scope=Scope(1e-9, None, 1)).problems
+    assert {Digest.of(LAYERS[0]), more.digest} <= {digest for problem in problems for digest in problem.digests}
 
 
 def test_a_sample_of_all_finds_what_all_finds(store: BlobStore) -> None:

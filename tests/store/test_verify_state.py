@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
 import sqlite3
@@ -15,6 +16,7 @@ from storekit import flip, full, layer, load, push, read, remove
 from lamina.digest import Digest
 from lamina.errors import LaminaError
 from lamina.store import BlobStore
+from lamina.store.indexcheck import check_index
 from lamina.store.peek import CATALOG
 
 
@@ -194,23 +196,29 @@ def test_bytes_of_an_index_file(store: BlobStore) -> None:
     assert len(places) > 150
 
 
-@pytest.mark.parametrize("how", ["moved", "doubled", "emptied"])
-def test_slots_that_are_whole_and_wrong(store: BlobStore, how: str) -> None:
-    """A table that has lost its order, has one entry twice, or one too few."""
+def test_slots_that_are_whole_and_wrong(store: BlobStore) -> None:
+    """Each slot emptied, moved behind a gap, swapped with the next, or written over by it."""
+    load(store, "more", layer(20, 4_000_000))
     path = index_of(store)
-    data = bytearray(path.read_bytes())
-    slots = [(at, bytes(data[at : at + 24])) for at in range(4096, len(data), 24)]
-    used = [(at, slot) for at, slot in slots if any(slot)]
-    (first, one), (last, other) = used[0], used[-1]
-    if how == "moved":
-        data[first : first + 24], data[last : last + 24] = other, one
-    elif how == "doubled":
-        data[first : first + 24] = other
-    else:
-        data[first : first + 24] = bytes(24)
-    path.write_bytes(data)
-    (problem,) = store.verify().problems
-    assert "an index file is damaged" in problem.what
+    good = path.read_bytes()
+    slots = [good[at : at + 24] for at in range(4096, len(good), 24)]
+    empty = bytes(24)
+    wrong = []
+    for at, slot in enumerate(slots):
+        if slot == empty:
+            continue
+        wrong.append([*slots[:at], empty, *slots[at + 1 :]])
+        if slots[at + 1 : at + 3] == [empty, empty]:
+            wrong.append([*slots[:at], empty, empty, slot, *slots[at + 3 :]])
+        if (after := slots[at + 1]) != empty:
+            wrong.append([*slots[:at], after, slot, *slots[at + 2 :]])
+            wrong.append([*slots[:at], slot, slot, *slots[at + 2 :]])
+    assert len(wrong) > 60
+    for table in wrong:
+        path.write_bytes(good[:4096] + b"".join(table))
+        with contextlib.closing(store.fresh_packs()) as packs:
+            (problem,), _ = check_index(store, packs)
+        assert "an index file is damaged" in problem[0]
 
 
 def test_an_index_of_packs_that_have_gone(store: BlobStore) -> None:

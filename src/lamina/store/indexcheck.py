@@ -103,7 +103,7 @@ class _Slots:
             empties = np.maximum.accumulate(np.concatenate([np.array([last_empty]), np.where(full, -1, at)]))
             self._places(at, hashes, full, empties[1:])
             before = np.concatenate([np.array([last_hash]), hashes[:-1]])
-            follows = full & (np.concatenate([empties[:1], empties[1:-1]]) < at - 1)
+            follows = full & (empties[:-1] < at - 1)
             if bool((hashes[follows] < before[follows]).any()):
                 raise self._damaged("slots are not in order")
             last_empty, last_hash = int(empties[-1]), hashes[-1]
