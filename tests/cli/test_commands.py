@@ -347,10 +347,14 @@ def test_verify_of_a_sound_store(capsys: Capture) -> None:
 
 def test_verify_of_a_part(capsys: Capture) -> None:
     ran = invoke(capsys, "verify", "--sample", "2.5%", "--seed", "7", "--since", "last", "-q",
-                 verify=verified(seed=7, notes=("so",)))
+                 verify=verified(seed=7, stored=5000, notes=("so",)))
     assert ran.store.calls == [("verify", ((),), {"sample": 0.025, "since": "last", "seed": 7, "resume": False})]
-    assert (ran.code, ran.err) == (0, "so\nthe sample was chosen with --seed 7\nread 0B, 0 blobs, no problems\n")
+    assert (ran.code, ran.err) == (0, "so\nthe sample has 5kB of the packs; it was chosen with --seed 7\n"
+                                      "read 0B, 0 blobs, no problems\n")
     assert invoke(capsys, "verify", "--resume", verify=verified()).store.calls[0][2]["resume"] is True
+    stopped = invoke(capsys, "verify", verify=KeyboardInterrupt())
+    assert (stopped.code, stopped.err) == (130, "go on with lamina verify --resume\nlamina: interrupted\n")
+    assert invoke(capsys, "verify", "a", verify=KeyboardInterrupt()).err == "lamina: interrupted\n"
 
 
 @pytest.mark.parametrize("wrong", [("--sample", "5"), ("--sample", "0%"), ("--sample", "101%"), ("--sample", "x%"),

@@ -52,13 +52,15 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
-    """`images`: names of all images touched by damage, in order; `notes`: what else there is to say; `seed`: of a sample."""
+    """`images`: names of all images touched by damage, in order; `notes`: what else there is to say; `seed`: of a sample,
+    which has `stored` bytes of the packs."""
 
     bytes_read: int
     blobs: int
     problems: list[Damage]
     notes: tuple[str, ...] = ()
     seed: int | None = None
+    stored: int = 0
 
     @property
     def images(self) -> list[str]:
@@ -107,7 +109,7 @@ def verify(store: BlobStore, words: Sequence[str] = (), progress: Progress | Non
         Damage(one.what, one.where, tuple(one.digests),
                tuple(sorted({name for digest in one.digests for name in owners.get(digest, ())})))
         for one in checked.problems]
-    return VerifyResult(checked.bytes_read, checked.blobs, problems, tuple(checked.notes), checked.seed)
+    return VerifyResult(checked.bytes_read, checked.blobs, problems, tuple(checked.notes), checked.seed, checked.stored)
 
 
 def _moment(text: str) -> float | Literal["last"]:

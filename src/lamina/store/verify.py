@@ -47,11 +47,12 @@ PACKS, BLOBS = "packs", "blobs"  # keys of progress
 
 @dataclass(slots=True)
 class Verified:
-    """`bytes_read`: plain bytes of blobs that were read back, `blobs` of them whole; `seed`: of a sample; `notes`: what else
-    there is to say."""
+    """`bytes_read`: plain bytes of blobs that were read back, `blobs` of them whole; `stored`: bytes of the packs' records that
+    were looked at; `seed`: of a sample; `notes`: what else there is to say."""
 
     bytes_read: int = 0
     blobs: int = 0
+    stored: int = 0
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     seed: int | None = None
@@ -203,6 +204,7 @@ class _Run:
             looked.want(pack, wanted)
             total += int(footer.records["stored"][wanted].sum(dtype=np.int64))
         self._progress.start(PACKS, PACKS, total)
+        self._result.stored = total
         return lost
 
     def _rows(self, scope: Scope) -> list[BlobRow]:

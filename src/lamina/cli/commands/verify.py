@@ -47,8 +47,13 @@ class _Share(click.ParamType[float]):
 def command(store: ImageStore, names: tuple[str, ...], sample: float | None, seed: int | None, since: str, resume: bool,
             quiet: bool, form: str) -> None:
     """Read everything back, check frames, chunk ids and digests, and name every image that damage touches."""
-    with display(quiet=quiet or not sys.stderr.isatty()) as progress:
-        result = store.verify(names, progress=progress, sample=sample, since=since, seed=seed, resume=resume)
+    try:
+        with display(quiet=quiet or not sys.stderr.isatty()) as progress:
+            result = store.verify(names, progress=progress, sample=sample, since=since, seed=seed, resume=resume)
+    except KeyboardInterrupt:
+        if not names:
+            note("go on with lamina verify --resume")
+        raise
     if form:
         found = ({"What": one.what, "Where": one.where, "Images": list(one.images)} for one in result.problems)
         write_rows(found, form, '{{.What}}\t{{.Where}}\t{{join .Images ", "}}', FIELDS)
@@ -59,7 +64,7 @@ def command(store: ImageStore, names: tuple[str, ...], sample: float | None, see
     for text in result.notes:
         note(text)
     if result.seed is not None:
-        note(f"the sample was chosen with --seed {result.seed}")
+        note(f"the sample has {human_size(result.stored)} of the packs; it was chosen with --seed {result.seed}")
     note(f"read {human_size(result.bytes_read)}, {result.blobs} blobs, {len(result.problems) or 'no'} "
          f"problem{'' if len(result.problems) == 1 else 's'}")
     if result.problems:
