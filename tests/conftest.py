@@ -21,12 +21,19 @@ Tally = Callable[..., None]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="The tests of tests/reliability at full length: hours in all.")
+    parser.addoption("--share", type=float, default=1.0, help="Of the points of R1 and R4 at full length, this part of all.")
 
 
 @pytest.fixture
 def long(request: pytest.FixtureRequest) -> bool:
     """Whether the tests of reliability are to run at full length."""
     return bool(request.config.getoption("--long"))
+
+
+@pytest.fixture
+def share(request: pytest.FixtureRequest) -> float:
+    """The part of all points that is to be tried at full length."""
+    return float(request.config.getoption("--share"))
 
 
 @pytest.fixture(scope="session")

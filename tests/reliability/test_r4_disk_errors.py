@@ -101,15 +101,17 @@ def jobs_of(course: Course) -> list[Job]:
     return jobs + [Job(course, at, "EIO", stay, "read") for at in range(1, course.reads + 1) for stay in (False, True)]
 
 
-def test_an_error_of_the_disk_at_any_call_loses_nothing(tmp_path: Path, long: bool, tally: Tally) -> None:
+def test_an_error_of_the_disk_at_any_call_loses_nothing(tmp_path: Path, long: bool, share: float, tally: Tally) -> None:
     ends: list[str] = []
     rng = random.Random(SEED)
     with bench(tmp_path) as desks:
         courses = desks.courses()
-        jobs = [job for course in courses for job in (jobs_of(course) if long else rng.sample(jobs_of(course), SHORT))]
+        points = [job for course in courses for job in jobs_of(course)]
+        few = [job for course in courses for job in rng.sample(jobs_of(course), SHORT)]
+        jobs = rng.sample(points, round(share * len(points))) if long else few
         desks.each(jobs, lambda desk, job: ends.append(disturb(desk, job)))
     counts = Counter(filter(None, ends))
-    tally("R4", errors=counts.total(), exit_0=counts["done"], commands=len(courses), images_lost=0)
+    tally("R4", errors=counts.total(), points=len(points), exit_0=counts["done"], commands=len(courses), images_lost=0)
 
 
 @pytest.mark.parametrize("name", ["load over a name", "optimize"])
