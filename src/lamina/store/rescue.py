@@ -5,7 +5,6 @@ Memory: documents and journals of the damaged packs until the end; of packs with
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from lamina.digest import Digest
 from lamina.errors import LaminaError
 from lamina.oci import Descriptor
 from lamina.store import layout
+from lamina.store.names import parse_journal
 from lamina.store.packs import pack_path
 from lamina.store.recipe import Head, blocks
 from lamina.store.recut import Recutter
@@ -163,9 +163,7 @@ class Rescue:
             if stray:
                 self._stray.add(digest)
         elif piece.record.kind == layout.JOURNAL and stray:
-            value = json.loads(plain)
-            int(value["seq"])
-            self.journals.append(value)
+            self.journals.append(parse_journal(plain, "a journal"))
 
     def _head(self, piece: Piece, head: Head, stray: bool) -> None:
         if head.digest in self.places:
