@@ -14,7 +14,7 @@ from lamina import oci
 from lamina.digest import Digest
 from lamina.errors import LaminaError, NotFound
 from lamina.oci import Descriptor
-from lamina.store import documents
+from lamina.store import documents, layout
 from lamina.store.catalog import Catalog
 from lamina.store.names import names_of
 from lamina.store.packs import Packs, pack_path, read_footer
@@ -97,13 +97,14 @@ class _Comparison:
                     self._compare(row, expected)
                 else:
                     self._elsewhere.add(expected.digest)
-            with suppress(LaminaError):  # else what lies in it is damaged, and named by that
-                count = len(self._packs.footer(pack.number).records)
-                for row in [row for row in places.values() if row.pack == pack.number and row.record >= count]:
-                    self._say(f"the catalog has blob {row.digest} in record {row.record} of a pack of {count}", row.digest)
         for row in places.values():
             if row.pack not in known:
                 self._say(f"the catalog has blob {row.digest} in pack {row.pack}, which it does not have", row.digest)
+                continue
+            with suppress(LaminaError):  # else what lies in it is damaged, and named by that
+                records = self._packs.footer(row.pack).records
+                if row.record >= len(records) or records["type"][row.record] in layout.FRAMES:
+                    self._say(f"the catalog has blob {row.digest} in record {row.record}, which is none", row.digest)
 
     def _keys(self, pack: PackRow) -> Iterator[tuple[BlobRow | None, dict[str, Any]]]:
         try:

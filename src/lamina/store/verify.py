@@ -166,12 +166,17 @@ class _Run:
 
     def _look(self, reading: Reading, scope: Scope) -> None:
         """At blobs, and then at what none of them needed."""
-        self._read_back(reading, self._rows(scope))
-        if scope.sample is not None:
-            self._recipes(reading)
-        for number in list(self._looked.pending):
-            self._looked.look(number)
-            self._note()
+        frames = self._looked.packs.frames
+        frames.enter()  # the threads stay from one pack to the next
+        try:
+            self._read_back(reading, self._rows(scope))
+            if scope.sample is not None:
+                self._recipes(reading)
+            for number in list(self._looked.pending):
+                self._looked.look(number)
+                self._note()
+        finally:
+            frames.leave()
         self._progress.done(PACKS, "verified")
 
     def _oldest_unpublished(self) -> float:
