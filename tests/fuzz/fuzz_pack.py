@@ -18,7 +18,7 @@ from lamina.errors import StoreDamaged
 from lamina.store import layout
 from lamina.store.frames import Frame, Frames
 from lamina.store.packs import Packs, read_footer
-from lamina.store.rebuild import _rows
+from lamina.store.rebuild import rows_of
 from lamina.store.recipe import Head
 
 NAME = bytes(range(16))
@@ -70,7 +70,7 @@ def run(data: bytes) -> None:
     for record in range(len(footer.records)):
         accepted(packs.record, 1, record)
     _frames(packs, footer)
-    for row, _ in accepted(lambda: list(_rows(packs, 1, footer))) or []:
+    for row, _ in accepted(lambda: list(rows_of(packs, 1, footer))) or []:
         if row is not None:
             assert all(isinstance(text, str) and text.encode() is not None for text in row[:4])
             assert all(number in INT64 for number in (row.size, row.entries or 0, row.file_bytes or 0, row.plain_size or 0))

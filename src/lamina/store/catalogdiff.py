@@ -8,7 +8,7 @@ from lamina.errors import LaminaError
 from lamina.store.catalog import Catalog
 from lamina.store.peek import CATALOG
 from lamina.store.rebuild import fill
-from lamina.store.replacing import is_sealed
+from lamina.store.replacing import is_sealed, lost_commits
 from lamina.store.schema import LIVE
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ def suspicion(store: BlobStore) -> str:
     strange = [name for name in files.keys() - {pack.name for pack in packs} if is_sealed(store.backend, files[name])]
     if missing and strange and all(lease.kind == "read" for lease in store.catalog.leases()):
         return f"it has the pack {missing[0]}, which is missing, and lacks {strange[0]}, which is there"
+    if lost := lost_commits(store, (files[name] for name in strange)):
+        return f"it has lost commits, one of which is in {lost}"
     return ""
 
 

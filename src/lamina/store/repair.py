@@ -60,7 +60,7 @@ def mend(store: BlobStore, progress: Progress, *, dry_run: bool) -> Mended:
     With `dry_run` it is all done but for the end: what was written is thrown away.
     """
     result = Mended()
-    with alone(store, "repair") as lease:
+    with alone(store, "repair", tidy=not dry_run) as lease:
         work = _Repair(store, lease, result, progress, dry_run)
         if not work.run() or not dry_run:
             index = store.new_index()

@@ -10,7 +10,7 @@ import fcntl
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -82,12 +82,16 @@ def locked(store: BlobStore, what: str = "another collection or optimization is 
 
 
 @contextmanager
-def alone(store: BlobStore, kind: str, result: Replaced | None = None) -> Iterator[Lease]:
-    """The lock, and a lease; what dead ones left behind is cleared away.  `Conflict` if another one is at it.
+def alone(store: BlobStore, kind: str, result: Replaced | None = None, *, tidy: bool = True) -> Iterator[Lease]:
+    """The lock, and a lease; with `tidy`, what dead ones left behind is cleared away.  `Conflict` if another one is at it.
 
     `result` is told of the bytes of packs that were left behind.
     """
     with locked(store):
+        if not tidy:
+            with Lease.acquire(store.catalog, store.state_dir, kind) as lease:
+                yield lease
+            return
         reap(store.catalog, store.state_dir, store.backend)
         store.catalog.tidy()
         with Lease.acquire(store.catalog, store.state_dir, kind) as lease:
@@ -118,6 +122,8 @@ def drop_orphans(store: BlobStore, own: Lease) -> int:
     there = {name.rpartition("/")[2] for name, _ in files}
     if not orphans or any(pack.name not in there for pack in store.catalog.packs(LIVE)):
         return 0  # where a pack is missing the catalog may have it under another name
+    if lost := lost_commits(store, (name for name, _ in orphans)):
+        raise StoreDamaged("the catalog has lost commits, whose packs are there", lost, "run lamina repair")
     with store.catalog.transaction() as tx:
         for each in dead:
             tx.remove_lease(each)
@@ -137,6 +143,20 @@ def drop_orphans(store: BlobStore, own: Lease) -> int:
 def _unknown(store: BlobStore, files: list[tuple[str, int]]) -> list[tuple[str, int]]:
     known = {pack.name for pack in store.catalog.packs()}
     return [(name, size) for name, size in files if name.rpartition("/")[2] not in known]
+
+
+def lost_commits(store: BlobStore, unknown: Iterable[str]) -> str:
+    """Of packs that the catalog does not know one whose journal has a number that was never drawn; '' if there is none.
+
+    Numbers are drawn before a journal is written: so commits were lost, with SQLite's log.  (Once others have drawn as many it
+    looks like a dead writer's.)
+    """
+    for name in unknown:
+        with suppress(LaminaError), store.backend.open(name) as handle:
+            keys = [key for _, key in read_footer(handle).key_rows()]
+            if any(isinstance(key.get("seq"), int) and key["seq"] > store.catalog.sequence() for key in keys):
+                return name
+    return ""
 
 
 def is_sealed(backend: Backend, name: str) -> bool:
