@@ -458,6 +458,29 @@ def test_too_many_members(load: Callable[[bytes], None], monkeypatch: pytest.Mon
     refused(load, tar(Member(f"f{number}") for number in range(21)), "more than 20 members", LimitExceeded)
 
 
+def test_names_that_no_system_opens_are_not_kept(load: Callable[[bytes], None]) -> None:
+    """1,000 names of a megabyte are a gigabyte."""
+    members = [*(Member(f"{number}" + "n" * 5000) for number in range(9)), Member("l", link="n" * 5000)]
+    load(tar([*members, *docker_20(ONE)]))
+    members.append(Member("manifest.json", b'[{"Config":"l","Layers":[]}]'))
+    refused(load, tar(members), "'l' is no regular file", ArchiveError)
+
+
+def test_names_beyond_the_limit(load: Callable[[bytes], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lamina.archive.members._MAX_NAMES", 1000)
+    refused(load, tar(Member(f"{number:0100}") for number in range(11)), "names of all members are too long", LimitExceeded)
+    refused(load, tar(Member(f"{number}", link="x" * 100) for number in range(11)), "names of all members", LimitExceeded)
+
+
+def test_what_follows_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lamina.archive.taking._MAX_BEHIND", 100_000)
+    data = tar(docker_20(ONE))
+    with open_source(io.BytesIO(data + bytes(90_000)), intake=MemoryIntake()):
+        pass
+    with pytest.raises(LimitExceeded, match="follows without an end"):
+        open_source(io.BytesIO(data + bytes(200_000)), intake=MemoryIntake())
+
+
 def test_configs_beyond_the_limit(load: Callable[[bytes], None], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lamina.archive.docker._MAX_CONFIGS", len(ONE.config) + len(TWO.config) - 1)
     refused(load, tar(docker_20(ONE, TWO)), "configs of all images", LimitExceeded)

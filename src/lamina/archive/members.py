@@ -19,6 +19,10 @@ from lamina.oci import MAX_BYTES
 
 # As many links in a row as Linux follows.
 _MAX_LINKS = 40
+# Linux opens no longer path, but a tar may hold names of a megabyte; what has one cannot be claimed.
+_MAX_NAME = 4096
+# Characters of all names and links, which stay in memory: 100,000 of docker's take 8 million.
+_MAX_NAMES = 32 << 20
 
 # Where a member's content is: its offset in the archive, itself, or under its digest in the intake.
 Place = int | bytes | Taken
@@ -76,12 +80,22 @@ class TarMembers:
         self.where = where
         self._opener = opener
         self._table: dict[str, _Member] = {}
+        self._left = _MAX_NAMES
 
     def add(self, entry: Entry, place: Place) -> None:
-        """Note a member; of one name the last counts, as when a tar is unpacked."""
-        name = normal(entry.name)
-        if name:
-            self._table[name] = _Member(_kind(entry), entry.size, entry.link, place)
+        """Note a member; of one name the last counts, as when a tar is unpacked.  `LimitExceeded`."""
+        name = normal(entry.name) if len(entry.name) <= _MAX_NAME else ""
+        if not name:
+            return
+        kind = _kind(entry)
+        link = entry.link if kind in (_Kind.SYMLINK, _Kind.HARDLINK) else ""
+        if len(link) > _MAX_NAME:
+            kind, link = _Kind.OTHER, ""
+        self._left -= len(name) + len(link)
+        if self._left < 0:
+            hint = f"at most {_MAX_NAMES} characters are read"
+            raise LimitExceeded("the names of all members are too long", self.where, hint)
+        self._table[name] = _Member(kind, entry.size, link, place)
 
     def has(self, path: str) -> bool:
         member = self._table.get(self._resolve(path))

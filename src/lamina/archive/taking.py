@@ -15,18 +15,20 @@ from lamina.content import Intake, Reader, Taken
 from lamina.content.inflate import SNIFF_SIZE, PrefixReader, read_up_to
 from lamina.content.verify import BytesReader
 from lamina.digest import ALGORITHMS, Digest
-from lamina.errors import NotFound
+from lamina.errors import LimitExceeded, NotFound
 from lamina.oci import MAX_BYTES, Descriptor
 
 # Documents that are kept, in all.  The 100 images of one archive have about 2 MiB of them.
 _MAX_KEPT = 64 << 20
+# What may follow the end of an archive.  tar pads to 10 KiB; /dev/zero is an empty archive and has no end.
+_MAX_BEHIND = 1 << 30
 
 _BLOB = re.compile(r"blobs/([a-z0-9]+)/([0-9a-f]+)")
 _DOCUMENT = re.compile(r"manifest\.json|index\.json|oci-layout|repositories|[0-9a-f]{64}/VERSION")
 
 
 def take_members(reader: Reader, where: object, intake: Intake) -> TarMembers:
-    """The members of a plain tar, read to the end of the stream."""
+    """The members of a plain tar, read to the end of the stream; `LimitExceeded`."""
     fetch_taken = fetch_from(intake)
 
     def opener(place: Place, size: int) -> Reader:
@@ -42,8 +44,9 @@ def take_members(reader: Reader, where: object, intake: Intake) -> TarMembers:
     for entry, content in walk(source, where):
         members.add(entry, keeper.take(entry, content))
     # To the very end: a compressed stream is known to be whole only there, and its writer sees no broken pipe.
-    while source.skip(1 << 30):
-        pass
+    if source.skip(_MAX_BEHIND + 1) > _MAX_BEHIND:
+        hint = f"at most {_MAX_BEHIND} bytes are read"
+        raise LimitExceeded("the archive has ended and more follows without an end", where, hint)
     return members
 
 
