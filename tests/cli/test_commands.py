@@ -61,6 +61,16 @@ def test_load_tells_of_warnings_and_missing_parts(capsys: Capture) -> None:
                        "lamina: warning: app:1 linux/arm64 is incomplete, 2 blobs not in the archive\n")
 
 
+def test_load_does_not_tell_of_everything(capsys: Capture) -> None:
+    part = SimpleNamespace(reference="", digest=DIGEST, platform="p" * 9999, missing=("a",))
+    result = loaded("app:1", warnings=("x",) * 250_000, incomplete=(part,) * 101)
+    ran = invoke(capsys, "load", "-q", "a.tar", load_all=batches(result))
+    lines = ran.err.splitlines()
+    assert len(lines) == 201
+    assert max(map(len, lines)) < 500
+    assert lines[-1] == "lamina: warning: and 249901 more like these"
+
+
 def test_load_goes_on_after_a_bad_file(capsys: Capture) -> None:
     bad, gone = ArchiveError("not an archive", "bad.tar"), FileNotFoundError(2, "No such file", "gone")
     ran = invoke(capsys, "load", "a", "bad.tar", "gone", "b", load_all=batches(loaded("a:1"), bad, gone, loaded("b:1")))

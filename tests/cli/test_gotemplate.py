@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from lamina.cli.gotemplate import Map, NilList, Template, TemplateError, template, to_json
@@ -136,8 +138,11 @@ def test_json_of_a_row_escapes_html_and_sorts_keys() -> None:
     assert Template("{{json .Tag}}").render(row) == '"<none>"'
 
 
-def test_json_keeps_other_characters_but_line_separators() -> None:
+def test_json_keeps_other_characters_but_those_that_steer_a_terminal() -> None:
     assert to_json({"a": "é\u2028\n"}) == '{"a":"é\\u2028\\n"}'
+    text = "\x1b\x7f\x9b31m\u202e\u2067"
+    assert to_json(text) == '"\\u001b\\u007f\\u009b31m\\u202e\\u2067"'
+    assert json.loads(to_json(text)) == text
 
 
 def test_heading_leaves_column_names_as_they_are() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 
+_STEERING = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 LONGEST = 4000  # characters of one message; a name from an archive may be megabytes
 
 
@@ -17,6 +19,14 @@ def plain(text: str) -> str:
 
 def _escape(char: str) -> str:
     return char.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def plain_json(document: str) -> str:
+    """JSON text, the same value, with what may steer a terminal as escapes: C1 and DEL, marks of direction and of lines.
+
+    All else that steers one is an escape already, in JSON.
+    """
+    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
 
 
 def note(text: str) -> None:

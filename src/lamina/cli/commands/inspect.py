@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lamina.cli.gotemplate import Map, NilList, Struct, Template
-from lamina.cli.say import error
+from lamina.cli.say import error, plain_json
 from lamina.cli.settings import with_store
 from lamina.errors import InvalidReference, LaminaError, NotFound
 
@@ -64,8 +64,7 @@ def command(store: ImageStore, names: tuple[str, ...], form: str) -> None:
         except (NotFound, InvalidReference) as problem:
             problems.append(problem)
     if template is None:
-        json.dump(found, sys.stdout, indent=4, ensure_ascii=False)
-        sys.stdout.write("\n")
+        sys.stdout.write(plain_json(json.dumps(found, indent=4, ensure_ascii=False)) + "\n")
     elif form == "json":
         sys.stdout.writelines(template.render(image) + "\n" for image in found)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from lamina.images import ImageStore
     from lamina.images.load import Incomplete, LoadResult
     from lamina.store.stats import SessionStats
+
+
+WARNINGS = 100  # of each kind that are shown of one archive; a hostile one has a quarter of a million
 
 
 @dataclass(slots=True)
@@ -48,10 +52,10 @@ class Totals:
 
 def show(result: LoadResult) -> None:
     """One line for each image, warnings on standard error."""
-    for text in result.warnings:
+    for text in chain(result.warnings[:WARNINGS], map(missing, result.incomplete[:WARNINGS])):
         warning(text)
-    for one in result.incomplete:
-        warning(missing(one))
+    if more := len(result.warnings[WARNINGS:]) + len(result.incomplete[WARNINGS:]):
+        warning(f"and {more} more like these")
     for image in result.loaded:
         click.echo(plain(f"Loaded image: {image.reference}" if image.reference else f"Loaded image ID: {image.image_id}"))
 
@@ -59,7 +63,7 @@ def show(result: LoadResult) -> None:
 def missing(one: Incomplete) -> str:
     """What is said of an image of which parts were not in the archive."""
     count = len(one.missing)
-    name = " ".join(part for part in (one.reference or one.digest, one.platform) if part)
+    name = " ".join(part for part in (one.reference or one.digest, one.platform[:160]) if part)
     return f"{name} is incomplete, {count} blob{'' if count == 1 else 's'} not in the archive"
 
 

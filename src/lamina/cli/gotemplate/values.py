@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from lamina.cli.say import plain_json
+
 
 class Map(dict[str, Any]):
     """A Go map: keys in order, a missing one is no error.  `Map(None)` is a nil map."""
@@ -97,8 +99,7 @@ def zero_like(items: Mapping[str, Any]) -> object:
 
 def to_json(value: object, *, html: bool = False) -> str:
     """Compact JSON as Go's encoder writes it; with `html` also `<`, `>` and `&` are escaped, as json.Marshal does."""
-    out = json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
-    out = out.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    out = plain_json(json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":")))
     if html:
         out = out.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     return out
