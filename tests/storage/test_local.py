@@ -381,6 +381,32 @@ def test_without_a_table_of_mounts_all_is_taken(tmp_path: Path, monkeypatch: pyt
     LocalBackend(tmp_path / "store").initialise()
 
 
+@pytest.mark.parametrize("name", ["packs", "tmp", "state", "state/leases", "state/catalog.sqlite"])
+def test_a_link_out_of_the_store_is_refused(tmp_path: Path, name: str) -> None:
+    """What lies there would be swept away as ours."""
+    store = LocalBackend(tmp_path / "store")
+    store.initialise()
+    path = store.root / name
+    if path.exists():
+        path.rmdir()
+    path.symlink_to(tmp_path)
+    with pytest.raises(StoreError, match="a symbolic link stands in the store"):
+        store.read_format()
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    store = LocalBackend(tmp_path / "store")
+    store.initialise()
+    (store.root / "packs" / "ab").mkdir()
+    os.mkfifo(store.root / "packs" / "ab" / "abc")
+    with pytest.raises(StoreDamaged, match="no regular file"):
+        store.open("packs/ab/abc")
+    (store.root / "format").unlink()
+    os.mkfifo(store.root / "format")
+    with pytest.raises(StoreDamaged, match="format file"):
+        store.read_format()
+
+
 def test_nothing_heavy_is_imported() -> None:
     code = """
 import sys

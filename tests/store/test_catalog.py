@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -50,6 +50,37 @@ def test_created_once_and_kept(path: Path, catalog: Catalog) -> None:
         assert again.next_seq() == 2
     with Catalog.open(path) as again:
         assert again.sequence() == 2
+
+
+@pytest.mark.parametrize("sql", [
+    "CREATE TRIGGER t AFTER INSERT ON leases BEGIN DELETE FROM refs; END",
+    "CREATE VIEW v AS SELECT 1",
+    "CREATE VIRTUAL TABLE v USING fts5(x)",
+])
+def test_what_is_not_ours_is_refused(path: Path, catalog: Catalog, sql: str) -> None:
+    """A view in the place of a table may never end, a trigger does what nobody asked for."""
+    with sqlite3.connect(path) as stranger:
+        stranger.execute(sql)
+    stranger.close()
+    with pytest.raises(StoreDamaged, match="holds a strange"):
+        Catalog.open(path)
+
+
+@pytest.mark.parametrize(("sql", "read"), [
+    ("INSERT INTO packs VALUES (1, '../../x', 1, 1, 'live', 1)", lambda catalog: catalog.packs()),
+    ("INSERT INTO packs VALUES (1, '" + "0" * 32 + "', 'x', 1, 'live', 1)", lambda catalog: catalog.pack(1)),
+    ("INSERT INTO leases VALUES ('a', 'b', x'00')", lambda catalog: catalog.leases()),
+    ("INSERT INTO refs VALUES ('a', 'b', 'c', 'd', 1, 1, 0, 0)", lambda catalog: catalog.refs()),
+    ("INSERT INTO images VALUES ('a', 'b', 'c', 'd', 'e', 'f', x'00', 1, 1)", lambda catalog: catalog.images()),
+    ("INSERT INTO blobs VALUES ('a', 'b', 'c', 'd', 1.5, 1, 1, NULL, NULL, NULL, NULL, 0, NULL)",
+     lambda catalog: catalog.blob("a")),
+])
+def test_rows_that_make_no_sense(path: Path, catalog: Catalog, sql: str, read: Callable[[Catalog], object]) -> None:
+    with sqlite3.connect(path) as stranger:
+        stranger.execute(sql)
+    stranger.close()
+    with pytest.raises(StoreDamaged, match="makes no sense"):
+        read(catalog)
 
 
 def test_several_processes_create_at_once(path: Path) -> None:

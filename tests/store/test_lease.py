@@ -192,6 +192,20 @@ def test_rows_without_files_and_files_without_rows(catalog: Catalog, state: Path
     assert catalog._db.read("SELECT * FROM holds") == []
 
 
+@pytest.mark.parametrize("name", ["../../mine", "/{tmp}/mine", "..", "", "a/b"])
+def test_a_row_that_leads_elsewhere_removes_nothing_there(
+    catalog: Catalog, state: Path, backend: LocalBackend, tmp_path: Path, name: str
+) -> None:
+    """A catalog may be a stranger's."""
+    (state / "leases").mkdir()
+    mine = (state / "leases" / "../../mine").resolve()
+    mine.touch()
+    with catalog.transaction() as tx:
+        tx.add_lease(name.replace("/{tmp}/mine", str(mine)), "load")
+    assert dead_leases(catalog, state) == reap(catalog, state, backend) == []
+    assert mine.exists()
+
+
 def test_without_any_lease(catalog: Catalog, state: Path, backend: LocalBackend) -> None:
     assert dead_leases(catalog, state) == reap(catalog, state, backend) == []
 

@@ -170,8 +170,13 @@ def check_name(name: str) -> str:
     return name
 
 
+def is_owner(text: str) -> bool:
+    """Whether it can be part of a temporary's name."""
+    return _OWNER.fullmatch(text) is not None
+
+
 def check_owner(owner: str) -> str:
     """The owner, if it can be part of a temporary's name; else ValueError."""
-    if not _OWNER.fullmatch(owner):
+    if not is_owner(owner):
         raise ValueError(f"not an owner of temporaries: {owner!r}")
     return owner

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import shutil
+import stat
 from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,8 @@ from lamina.storage.writer import LocalWriter, sync_directory
 
 VERSION = 1
 _FORMAT = re.compile(r"lamina store\nversion ([0-9]{1,9})\nid ([0-9a-f]{32})\n")
+_DIRECT = ("packs", "tmp", "state", "state/leases", "state/index", "state/partials", "state/catalog.sqlite",
+           "state/uploads", "state/catalog.sqlite-wal", "state/catalog.sqlite-shm")
 _OWN = frozenset({"packs", "tmp", "state", "quarantine", "format"})  # what stands at the top of a store
 _NO_LINKS = frozenset({errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS})
 
@@ -44,6 +47,15 @@ def _size(entry: os.DirEntry[str]) -> int | None:
         raise storage_error(error, "list the store", entry.path) from error
 
 
+def _read_small(path: Path) -> bytes:
+    """The first 4 KiB of a file; one that is no regular file has none.  OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        return os.read(fd, 4096) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+    finally:
+        os.close(fd)
+
+
 def _make_directory(path: Path) -> None:
     """A directory and what is missing above it; the names that are made last."""
     if not path.exists():
@@ -58,12 +70,15 @@ class LocalHandle:
     def __init__(self, name: str, path: Path) -> None:
         self.name, self._path = name, path
         try:
-            self._fd = os.open(path, os.O_RDONLY)
+            self._fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a fifo is not waited for
         except FileNotFoundError as error:
             raise NotFound("a file of the store is missing", path) from error
         except OSError as error:
             raise storage_error(error, "open a file", path) from error
         status = os.fstat(self._fd)
+        if not stat.S_ISREG(status.st_mode):
+            self.close()
+            raise StoreDamaged("no regular file", path)
         self._size, self._modified = status.st_size, status.st_mtime
 
     @property
@@ -171,19 +186,27 @@ class LocalBackend:
     def read_format(self) -> Format:
         path = self.root / "format"
         try:
-            text = path.read_text("ascii", "replace")
+            data = _read_small(path)
         except FileNotFoundError:
             raise NotFound("no store here", self.root) from None
         except OSError as error:
             raise storage_error(error, "read the store's format", path) from error
-        found = _FORMAT.fullmatch(text)
+        found = _FORMAT.fullmatch(data.decode("ascii", "replace"))
         if not found:
             raise StoreDamaged("the format file of the store is damaged", path, "remove it: a new one will be written")
         version = int(found[1])
         if version > VERSION:
             raise StoreTooNew(f"the store has format version {version}, newer than this Lamina knows ({VERSION})",
                               self.root, "use a newer Lamina")
+        self._refuse_links()
         return Format(version, found[2])
+
+    def _refuse_links(self) -> None:
+        """`StoreError` where a directory or file of ours leads elsewhere: what lies there would be swept away as ours."""
+        for name in _DIRECT:
+            path = self.root / name
+            if path.is_symlink():
+                raise StoreError("a symbolic link stands in the store", path, "put what it leads to in its place")
 
     def create(self, name: str, owner: str, *, reserve: int = 0) -> LocalWriter:
         final = self.root / check_name(name)

@@ -39,6 +39,8 @@ from lamina.store.schema import (
     LeaseRow,
     PackRow,
     RefRow,
+    check_row,
+    pack_row,
     ref_row,
 )
 from lamina.store.transaction import Transaction
@@ -50,10 +52,12 @@ _HEX = re.compile(r"[0-9a-f]{1,64}")
 
 
 def _blob(row: Row) -> BlobRow:
+    check_row("blobs", row)
     return BlobRow._make((*row[:11], bool(row[11]), row[12]))
 
 
 def _image(row: Row) -> ImageRow:
+    check_row("images", row)
     return ImageRow._make((*row[:6], tuple(row[6].split()), row[7], bool(row[8])))
 
 
@@ -151,6 +155,11 @@ class Catalog:
             remove_catalog(beside.with_name(beside.name + ".lock"))
 
     def _check_version(self) -> None:
+        # Not ours: a view may never end, a trigger does what nobody asked for.
+        if strange := self._db.read("SELECT type FROM sqlite_master WHERE type NOT IN ('table', 'index') OR "
+                                    "sql LIKE 'CREATE VIRTUAL%' LIMIT 1"):
+            raise StoreDamaged(f"the catalog is damaged: it holds a strange {strange[0][0]}", self._db.path,
+                               "it can be rebuilt from the packs")
         version = self._meta("version")
         if version > VERSION:
             raise StoreTooNew(f"the catalog has format version {version}, newer than this Lamina knows ({VERSION})",
@@ -396,12 +405,12 @@ class Catalog:
         """All packs, or those of a state, by number."""
         rows = self._db.read(f"SELECT {PACK} FROM packs WHERE CAST(? AS TEXT) IS NULL OR state = ? ORDER BY number",
                              (state, state))
-        return [PackRow(*row) for row in rows]
+        return [pack_row(row) for row in rows]
 
     def pack(self, number: int) -> PackRow | None:
         """The pack of a number."""
         rows = self._db.read(f"SELECT {PACK} FROM packs WHERE number = ?", (number,))
-        return PackRow(*rows[0]) if rows else None
+        return pack_row(rows[0]) if rows else None
 
     def pack_levels(self) -> dict[int, int]:
         """At which level the optimizer wrote packs, by number; of those that it wrote."""
@@ -410,7 +419,8 @@ class Catalog:
 
     def leases(self) -> list[LeaseRow]:
         """All leases, dead ones too, the oldest first."""
-        return [LeaseRow(*row) for row in self._db.read("SELECT id, kind, start FROM leases ORDER BY start, id")]
+        rows = self._db.read("SELECT id, kind, start FROM leases ORDER BY start, id")
+        return [LeaseRow._make(check_row("leases", row)) for row in rows]
 
 
 @contextmanager

@@ -71,6 +71,7 @@ def connect(path: Path, timeout: float) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA trusted_schema=OFF")  # the file may be a stranger's
         connection.execute("PRAGMA foreign_keys=OFF")
     except sqlite3.Error:
         connection.close()

@@ -42,7 +42,7 @@ def generation() -> int:
 def open_lock(path: Path, flags: int = os.O_RDWR | os.O_CREAT, mode: int = 0o666) -> int:
     """Open a file that is going to be locked; OSError."""
     with _guard:
-        fd = os.open(path, flags, mode)  # close-on-exec, as all of Python's
+        fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, mode)  # close-on-exec, as all of Python's
         _locks.add(fd)
         return fd
 

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from lamina.errors import LeaseLost, StorageError, StoreError
-from lamina.storage import Backend
+from lamina.storage import Backend, is_owner
 from lamina.store import forks
 from lamina.store.catalog import Catalog
 
@@ -147,7 +147,7 @@ def _dead(path: Path) -> Iterator[bool]:
 
 def _names(state_dir: Path) -> set[str]:
     try:
-        return set(os.listdir(state_dir / _LEASES))  # noqa: PTH208 - names only
+        return {name for name in os.listdir(state_dir / _LEASES) if is_owner(name)}  # noqa: PTH208 - names only
     except FileNotFoundError:
         return set()
     except OSError as error:
@@ -156,7 +156,8 @@ def _names(state_dir: Path) -> set[str]:
 
 def _candidates(catalog: Catalog, state_dir: Path) -> list[str]:
     # Rows first: a lease that is made in between has a file, and is found or not, but never a row without its file.
-    rows = {row.id for row in catalog.leases()}
+    # A row whose id leads elsewhere is of a catalog that somebody made to have files of ours removed.
+    rows = {row.id for row in catalog.leases() if is_owner(row.id)}
     return sorted(rows | _names(state_dir))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
+from lamina.errors import StoreDamaged
 from lamina.mediatypes import is_index, is_manifest
 from lamina.store import remembered, uses
 
@@ -68,6 +70,40 @@ def rank(kind: str, media_type: str) -> int:
     return 2 if is_manifest(media_type) or is_index(media_type) else 1
 
 
+# What each column of a row may hold: SQLite keeps anything in any column, a flipped bit or a stranger may put it there.
+_TYPES: dict[str, tuple[tuple[type, ...], ...]] = {
+    "packs": ((int,), (str,), (int,), (int,), (str,), (int,)),
+    "blobs": (*((str,),) * 4, *((int,),) * 3, (str, type(None)), *((int, type(None)),) * 3, (int,), (str, type(None))),
+    "refs": ((str,), (str,), (str,), *((int,),) * 4),
+    "images": (*((str,),) * 7, (int,), (int,)),
+    "leases": ((str,), (str,), (int,)),
+}
+_SOUND: set[tuple[str, tuple[type, ...]]] = set()  # those that have been found right
+_PACK_NAME = re.compile(r"[0-9a-f]{32}")
+
+
+def check_row(table: str, row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The row; `StoreDamaged` for one that holds what its columns do not.  0.4 us: listings read ten thousand."""
+    types = tuple(map(type, row))
+    if (table, types) not in _SOUND:
+        if not all(kind in allowed for kind, allowed in zip(types, _TYPES[table], strict=True)):
+            raise _strange(table)
+        _SOUND.add((table, types))
+    return row
+
+
+def _strange(table: str) -> StoreDamaged:
+    return StoreDamaged(f"the catalog is damaged: a row of {table} makes no sense", "state/catalog.sqlite", "run lamina repair")
+
+
+def pack_row(row: tuple[Any, ...]) -> PackRow:
+    """Of the columns PACK; `StoreDamaged`."""
+    found = PackRow._make(check_row("packs", row))
+    if not _PACK_NAME.fullmatch(found.name):
+        raise _strange("packs")
+    return found
+
+
 class PackRow(NamedTuple):
     """A sealed pack; `name` in hex, `state` LIVE or CONDEMNED, `changed` a sequence number."""
 
@@ -114,7 +150,8 @@ class RefRow(NamedTuple):
 
 
 def ref_row(row: tuple[Any, ...]) -> RefRow:
-    """Of the columns REF."""
+    """Of the columns REF; `StoreDamaged`."""
+    check_row("refs", row)
     return RefRow._make((*row[:6], bool(row[6])))
 
 
