@@ -151,6 +151,8 @@ class OciLayout:
             reader = open_regular(self._path / INDEX)
         try:
             data = read_all(reader, MAX_BYTES)
+        except LimitExceeded as error:
+            raise LimitExceeded(f"{INDEX} is too large", self._path, f"at most {MAX_BYTES} bytes are read") from error
         finally:
             reader.close()
         return list(parse_index(data, where=self._path / INDEX).manifests)

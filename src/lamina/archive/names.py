@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from lamina.digest import ALGORITHMS
 from lamina.errors import InvalidReference
 from lamina.oci import Descriptor
 from lamina.reference import Reference
@@ -52,7 +53,9 @@ class Names:
             except InvalidReference:
                 self.warnings.append(f"{text[:160]!r} in {self._where} is no image name, the image stays without")
                 continue
-            if reference.tag:
+            if reference.familiar_name in ALGORITHMS:  # `sha256:…` is an id, whoever asks for it
+                self.warnings.append(f"{text[:160]!r} in {self._where} would be a digest, the image stays without")
+            elif reference.tag:
                 self._name(str(reference), root)
 
     def has(self, text: str) -> bool:

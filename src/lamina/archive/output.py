@@ -26,8 +26,9 @@ def atomic_output(path: str | os.PathLike[str]) -> Iterator[BinaryIO | DirectFil
     stays one.  What is no file but can be written (a device, a fifo) is written directly.
     `Conflict` for a directory, `NotFound` for a missing parent, `StorageError`.
     """
-    place = Path(os.path.realpath(path))
-    mode = _mode(place)
+    mode = _mode(Path(path))
+    # The link /dev/stdout leads to no path, if standard output is a pipe.
+    place = Path(os.path.realpath(path)) if mode is None or stat.S_ISREG(mode) else Path(path)
     if mode is not None and stat.S_ISDIR(mode):
         raise Conflict("a directory is in the way", path, "name a file in it")
     if mode is None or stat.S_ISREG(mode):

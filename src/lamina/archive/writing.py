@@ -18,7 +18,7 @@ from lamina.archive.oci_layout import INDEX, LAYOUT, VERSION, blob_path
 from lamina.archive.tarwriter import TarWriter, Writer
 from lamina.content import Reader, Source
 from lamina.content.copy import CopyResult, Observer, copy_graph
-from lamina.content.inflate import InflatingReader
+from lamina.content.inflate import SNIFF_SIZE, InflatingReader, read_up_to, sniff
 from lamina.content.verify import VerifyingReader, read_blob, verifying
 from lamina.digest import Digest
 from lamina.errors import NotFound
@@ -176,8 +176,16 @@ def _docker_layers(target: _TarTarget, source: Source, image: Descriptor) -> lis
     config = parse_config(read_blob(source, manifest.config), manifest.config.digest)
     if len(config.diff_ids) != len(manifest.layers):
         return [layer.digest for layer in manifest.layers]
-    return [_write_plain(target, source, layer, diff_id) if layer_compression(layer.media_type) == "zstd"
+    return [_write_plain(target, source, layer, diff_id) if _is_zstd(source, layer)
             else layer.digest for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=True)]
+
+
+def _is_zstd(source: Source, layer: Descriptor) -> bool:
+    """Whether a layer is what its media type says: anyone may write one, and what is no zstd needs no inflating."""
+    if layer_compression(layer.media_type) != "zstd":
+        return False
+    with closing(source.fetch(layer)) as reader:
+        return sniff(read_up_to(reader, SNIFF_SIZE)) == "zstd"
 
 
 def _write_plain(target: _TarTarget, source: Source, layer: Descriptor, diff_id: Digest) -> Digest:

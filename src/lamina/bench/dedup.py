@@ -55,7 +55,7 @@ def look(store: ImageStore, names: Sequence[str], most: int) -> Dedup:
     images, blobs = [], {}
     for name in names:
         image = find(view, name).image
-        rows = layer_rows(store.blobs, image)
+        rows = [row for row in layer_rows(store.blobs, image) if row]
         blobs.update({row.digest: row for row in rows})
         images.append(ImageLayers(name, image.id, tuple(row.digest for row in rows)))
     with store.blobs.reading() as reading:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
 
+from lamina.digest import ALGORITHMS
 from lamina.errors import LaminaError, UsageError
 from lamina.images import listing
 from lamina.images.filters import PRUNING, parse_filters
@@ -173,6 +174,8 @@ class ImageStore:
         reference = Reference.parse(target)
         if reference.digest is not None:
             raise UsageError("refusing to create a tag with a digest reference", target)
+        if reference.familiar_name in ALGORITHMS:
+            raise UsageError("refusing to create an ambiguous tag using digest algorithm as name", target)
         found = find(read_view(self.blobs), source)
         descriptor = descriptor_of(found.root) if found.root else manifest_descriptor(self.blobs, found.image)
         with self.blobs.session() as session:

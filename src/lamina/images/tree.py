@@ -63,12 +63,12 @@ def grow_from(store: BlobStore) -> list[TreeNode]:
 
         def new_bytes(image: Image, below: int) -> int:
             rows = layer_rows(store, image)
-            key = (str(below), *(row.digest for row in rows))
+            key = (str(below), *(row.digest if row else "" for row in rows))
             if key not in known:
                 marks = Marks(store)
-                for row in rows[:below]:
+                for row in filter(None, rows[:below]):
                     marks.add(reading.index, row)
-                known[key] = sum(marks.add(reading.index, row) for row in rows[below:])
+                known[key] = sum(marks.add(reading.index, row) for row in filter(None, rows[below:]))
             return known[key]
 
         return grow(read_view(store), lambda image: layer_sizes(store, image), new_bytes)
