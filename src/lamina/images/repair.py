@@ -62,7 +62,8 @@ def repair(store: BlobStore, network: Network, sources: Sequence[str], *, dry_ru
     for text in sources:
         check(text)
     work = _Repair(store, network, compression, progress, RepairResult())
-    work.mend(dry_run)
+    if not work.mend(dry_run):
+        return work.result
     for text in () if dry_run else sources:
         if work.lacks or work.awaited():
             try:
@@ -87,18 +88,23 @@ class _Repair:
     lacks: dict[str, Lack] = field(default_factory=dict)
     gone: dict[str, Descriptor] = field(default_factory=dict)
 
-    def mend(self, dry_run: bool) -> None:
-        """Packs, then the catalog, which is held against them when they are whole."""
+    def mend(self, dry_run: bool) -> bool:
+        """Packs, then the catalog, which is held against them when they are whole.
+
+        False in a dry run on a damaged catalog: what it says of the rest may be wrong, and may not be readable.
+        """
         result = self.result
         result.catalog = suspicion(self.store)
-        if result.catalog and not dry_run:
+        if result.catalog and dry_run:
+            return False
+        if result.catalog:
             self.store.rebuild_catalog()
         mended: Mended = self.store.mend(self.progress, dry_run=dry_run)
         result.packs, result.chunks, result.quarantined = mended.damaged, mended.copied, mended.put_aside
         result.names += [familiar(name) for name in mended.names]
         self.gone, self.lacks = mended.gone, mended.lacking
         if mended.damaged and dry_run:
-            return  # the packs cannot tell
+            return True  # the packs cannot tell
         if found := differences(self.store):
             result.catalog = result.catalog or f"it says otherwise than the packs ({'; '.join(found)})"
             if not dry_run:
@@ -107,6 +113,7 @@ class _Repair:
         if not dry_run:
             complete_documents(self.store)
             self._take_readable()
+        return True
 
     def _take_readable(self) -> None:
         """Entry tables can be made anew from the layers themselves."""

@@ -254,7 +254,7 @@ class Catalog:
         rows = self._db.read("SELECT value FROM meta WHERE key = ?", (key,))
         if not rows:
             raise StoreDamaged(f"the catalog is damaged: {key} is missing", self._db.path,
-                               "it can be rebuilt from the packs")
+                               "run lamina repair, which makes it anew from the packs")
         return int(rows[0][0])
 
     def checkpoint(self) -> int:
@@ -270,12 +270,20 @@ class Catalog:
         return self._meta("pack_number")
 
     def faults(self) -> list[str]:
-        """What SQLite finds wrong with the file, indexes too; the first twenty."""
+        """What SQLite finds wrong with the file, indexes too, or cannot read of it; the first twenty."""
         try:
             rows = self._db.read("PRAGMA integrity_check(20)")
+            if found := [str(text) for (text,) in rows if text != "ok"]:
+                return found
+            for read in (self.packs, self.refs, self.images, self.leases):
+                read()
+            for row in self.blobs():
+                self.blob(row.digest)
         except StoreDamaged as error:
             return [error.what]
-        return [str(text) for (text,) in rows if text != "ok"]
+        except (ValueError, TypeError) as error:
+            return [f"a value makes no sense: {error}"]
+        return []
 
     def complete_until(self) -> int:
         """The last checkpoint, or the one that a rebuild found which could not read all packs: later journals may be lost."""

@@ -28,7 +28,7 @@ from lamina.errors import LeaseLost, StorageError, StoreDamaged, StoreError, Sto
 from lamina.store import forks
 
 _RETRY = "another Lamina process is at work; try again when it has ended"
-_REBUILD = "it can be rebuilt from the packs"
+_REBUILD = "run lamina repair, which makes it anew from the packs"
 _DISK = "check free space, permissions and the kernel's log"
 _POLL = 0.02
 
@@ -55,7 +55,7 @@ def catalog_errors(path: Path) -> Iterator[None]:
         if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
             raise StoreLocked("the catalog is locked", path, _RETRY) from error
         if _damaged(error):
-            raise StoreDamaged(f"the catalog is damaged: {error}", path, _REBUILD) from error
+            raise StoreDamaged(f"the catalog is damaged: {str(error)[:60]}", path, _REBUILD) from error
         if code == sqlite3.SQLITE_FULL:
             raise StorageError("cannot write the catalog: no space left on the device", path,
                                "free some space and try again") from error
