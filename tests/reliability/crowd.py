@@ -120,10 +120,10 @@ def collector(store: lamina.ImageStore, rng: random.Random, number: int, counts:
     """Collects without a pause, and now and then optimizes; between marking and condemning it lets others commit."""
     condemn = Replacing._condemn
 
-    def slowly(self: Replacing, *words: Any) -> None:
+    def slowly(self: Replacing, *words: Any) -> set[int]:
         until = store.blobs.catalog.sequence() + rng.randrange(COMMITS)
         _let_others(lambda: store.blobs.catalog.sequence() >= until)
-        condemn(self, *words)
+        return condemn(self, *words)
 
     Replacing._condemn = slowly  # type: ignore[method-assign]
 

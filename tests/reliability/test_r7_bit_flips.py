@@ -72,7 +72,7 @@ def check(path: Path, archives: list[str], whole: object, label: str, kind: str,
         notes = list(store.blobs.notes)
         try:
             found = store.verify()
-            failing = touched(store, saved(store))
+            failing = touched(saved(store))
         except LaminaError as error:
             assert kind == "catalog", (label, error)
             found, failing = None, set()

@@ -122,9 +122,9 @@ def drop_orphans(store: BlobStore, own: Lease) -> int:
     there = {name.rpartition("/")[2] for name, _ in files}
     if not orphans or any(pack.name not in there for pack in store.catalog.packs(LIVE)):
         return 0  # where a pack is missing the catalog may have it under another name
-    if lost := lost_commits(store, (name for name, _ in orphans)):
-        raise StoreDamaged("the catalog has lost commits, whose packs are there", lost, "run lamina repair")
     with store.catalog.transaction() as tx:
+        if lost := lost_commits(store, (name for name, _ in orphans)):
+            raise StoreDamaged("the catalog has lost commits, whose packs are there", lost, "run lamina repair")
         for each in dead:
             tx.remove_lease(each)
     dropped = 0
