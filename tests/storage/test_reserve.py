@@ -22,7 +22,7 @@ def kept(path: Path) -> int:
 
 
 def full(monkeypatch: pytest.MonkeyPatch, free: int = 0) -> None:
-    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=free, f_frsize=1))
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=free, f_bfree=free, f_blocks=1, f_frsize=1))
 
 
 def no_space(*_: object) -> None:
@@ -43,6 +43,7 @@ def test_on_a_full_disk_it_is_given_away_and_content_refused(tmp_path: Path, mon
     with BlobStore.open(tmp_path / "store") as store:
         assert kept(store.path) == 0
         monkeypatch.setattr(os, "posix_fallocate", no_space)
+        full(monkeypatch, 64 << 20)  # with less, new layers are refused before
         with pytest.raises(StorageError, match="cannot keep space in reserve for removals: no space left on the device"):
             load(store, "other", layer(2))
         assert kept(store.path) == 0 and not (store.path / "state" / "reserve").exists()
