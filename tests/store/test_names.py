@@ -17,7 +17,7 @@ GOOD = {"seq": 3, "set": [NAME], "remove": ["docker.io/library/b:1"]}
 
 def test_a_journal() -> None:
     journal = parse_journal(json.dumps(GOOD).encode(), "here")
-    assert names_of([journal])[NAME["name"]] == (NAME["name"], DIGEST, "a/b", 1, 3, 2)
+    assert names_of([journal])[NAME["name"]] == (NAME["name"], DIGEST, "a/b", 1, 3, 2, False)
     part = parse_journal(json.dumps({"seq": 5, "checkpoint": True, "part": 0, "parts": 1, "set": []}).encode(), "here")
     assert last_checkpoint([journal, part]) == 5 and names_of([journal, part]) == {}
 

@@ -16,6 +16,7 @@ from lamina.errors import LaminaError, NotFound
 from lamina.oci import Descriptor
 from lamina.store import documents, layout
 from lamina.store.catalog import Catalog
+from lamina.store.copied import Copied
 from lamina.store.names import names_of
 from lamina.store.packs import Packs, pack_path, read_footer
 from lamina.store.rebuild import rows_of
@@ -212,7 +213,7 @@ class _Comparison:
 
     def _unknown_packs(self) -> None:
         """A pack that the catalog does not know is a writer's, or a dead one's, unless its number was not drawn yet."""
-        known = {pack.name for pack in self._catalog.packs()}
+        known = {pack.name for pack in self._catalog.packs()} | Copied.read(self._store.state_dir).packs
         unknown = [name for name, _ in self._store.backend.list("packs/") if name.rpartition("/")[2] not in known]
         for name in sorted(unknown):
             try:

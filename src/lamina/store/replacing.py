@@ -19,6 +19,7 @@ from lamina.storage import Backend
 from lamina.storage.problems import storage_errors
 from lamina.store import forks, layout
 from lamina.store.codec import Compression
+from lamina.store.copied import Copied
 from lamina.store.copying import Moved
 from lamina.store.duplicates import find_copies
 from lamina.store.lease import Lease, dead_leases, oldest_start, reap
@@ -149,9 +150,12 @@ def lost_commits(store: BlobStore, unknown: Iterable[str]) -> str:
     """Of packs that the catalog does not know one whose journal has a number that was never drawn; '' if there is none.
 
     Numbers are drawn before a journal is written: so commits were lost, with SQLite's log.  (Once others have drawn as many it
-    looks like a dead writer's.)
+    looks like a dead writer's.)  Not so of a backup that did not end: what it has brought is of a later view.
     """
+    brought = Copied.read(store.state_dir).packs
     for name in unknown:
+        if name.rpartition("/")[2] in brought:
+            continue
         with suppress(LaminaError), store.backend.open(name) as handle:
             keys = [key for _, key in read_footer(handle).key_rows()]
             if any(isinstance(key.get("seq"), int) and key["seq"] > store.catalog.sequence() for key in keys):
