@@ -381,7 +381,8 @@ def test_without_a_table_of_mounts_all_is_taken(tmp_path: Path, monkeypatch: pyt
     LocalBackend(tmp_path / "store").initialise()
 
 
-@pytest.mark.parametrize("name", ["packs", "tmp", "state", "state/leases", "state/catalog.sqlite"])
+@pytest.mark.parametrize("name", ["packs", "tmp", "state", "quarantine", "state/leases", "state/catalog.sqlite",
+                                  "state/verify.new", "state/anything"])
 def test_a_link_out_of_the_store_is_refused(tmp_path: Path, name: str) -> None:
     """What lies there would be swept away as ours."""
     store = LocalBackend(tmp_path / "store")

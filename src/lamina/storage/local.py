@@ -21,8 +21,6 @@ from lamina.storage.writer import LocalWriter, sync_directory
 
 VERSION = 1
 _FORMAT = re.compile(r"lamina store\nversion ([0-9]{1,9})\nid ([0-9a-f]{32})\n")
-_DIRECT = ("packs", "tmp", "state", "state/leases", "state/index", "state/partials", "state/catalog.sqlite",
-           "state/uploads", "state/catalog.sqlite-wal", "state/catalog.sqlite-shm")
 _OWN = frozenset({"packs", "tmp", "state", "quarantine", "format"})  # what stands at the top of a store
 _NO_LINKS = frozenset({errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS})
 
@@ -203,10 +201,10 @@ class LocalBackend:
 
     def _refuse_links(self) -> None:
         """`StoreError` where a directory or file of ours leads elsewhere: what lies there would be swept away as ours."""
-        for name in _DIRECT:
-            path = self.root / name
-            if path.is_symlink():
-                raise StoreError("a symbolic link stands in the store", path, "put what it leads to in its place")
+        links = [entry for entry in _scan(self.root) if entry.is_symlink() and entry.name in _OWN]
+        links = links or [entry for entry in _scan(self.root / "state") if entry.is_symlink()]
+        if links:
+            raise StoreError("a symbolic link stands in the store", links[0].path, "put what it leads to in its place")
 
     def create(self, name: str, owner: str, *, reserve: int = 0) -> LocalWriter:
         final = self.root / check_name(name)

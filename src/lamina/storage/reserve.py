@@ -20,7 +20,7 @@ def hold(folder: Path) -> None:
     with suppress(FileNotFoundError):
         if path.stat().st_size >= SIZE:
             return
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
         os.posix_fallocate(fd, 0, SIZE)
     except OSError:

@@ -46,7 +46,8 @@ class Copied:
         text = json.dumps({"version": 1, "journal": self.journal, "packs": sorted(self.packs)}, separators=(",", ":"))
         with storage_errors("note what is copied", path):
             try:
-                with new.open("w") as file:
+                new.unlink(missing_ok=True)  # what an interrupted run has left
+                with new.open("x") as file:
                     file.write(text)
                     file.flush()
                     os.fsync(file.fileno())

@@ -21,6 +21,7 @@ from blake3 import blake3
 
 from lamina.errors import Conflict, NotFound, StorageError
 from lamina.storage.writer import sync_directory
+from lamina.store import forks
 from lamina.store.packcheck import Damage
 
 NAME: Final = "verify"
@@ -164,7 +165,8 @@ class VerifyLog:
             lines.append(_done_line(self.done))
         fresh = self._path.with_name(NAME + ".new")
         with suppress(OSError):  # a full disk: the run goes on, and is not to be resumed
-            fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            fresh.unlink(missing_ok=True)  # what an interrupted run has left
+            fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
             if self._fd >= 0:
                 os.close(self._fd)
             self._fd, self._written = fd, 0
@@ -175,9 +177,9 @@ class VerifyLog:
 
     def close(self) -> None:
         """Let go of the file."""
-        for fd in (self._fd, self._lock):
-            if fd >= 0:
-                os.close(fd)
+        if self._fd >= 0:
+            os.close(self._fd)
+        forks.close_lock(self._lock)
         self._fd = self._lock = -1
 
 
@@ -220,11 +222,11 @@ def _check(text: bytes) -> bytes:
 
 
 def _lock(path: Path) -> int:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    fd = forks.open_lock(path)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        os.close(fd)
+        forks.close_lock(fd)
         raise Conflict("another verification is running", path.with_name(NAME), "wait for it to end") from None
     return fd
 

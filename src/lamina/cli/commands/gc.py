@@ -99,7 +99,7 @@ def _show_shrunk(shrunk: Shrunk, max_size: int, form: str) -> None:
             click.echo(f"Packs now: {human_size(shrunk.size)}")
     if not shrunk.fits:
         error(StoreError(f"what is left takes {human_size(shrunk.size)}, more than {human_size(max_size)}",
-                         hint="unpin names (lamina pin lists them) or allow for more"))
+                         hint="allow for more, or unpin names (lamina pin lists them)"))
         raise click.exceptions.Exit(1)
     if done is not None:
         _end(done)
