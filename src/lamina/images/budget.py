@@ -30,14 +30,12 @@ Key = tuple[bool, float, tuple[int, int], str]  # named or not, last use, moment
 class Shrunk:
     """What `gc --max-size` does: the images that go (as `rmi` tells them), what that frees to the byte, and what it came to.
 
-    `size`: of the packs then (at most, in a dry run), `fits` whether that is within the budget.  `collected` is None in a dry
-    run.
+    `size`: of the packs then (at most, in a dry run).  `collected` is None in a dry run.
     """
 
     events: list[Event] = field(default_factory=list)
     unused_freed: int = 0
     size: int = 0
-    fits: bool = True
     collected: Collected | None = None
 
 
@@ -112,15 +110,18 @@ def shrink(
 ) -> Shrunk:
     """Let images go by `apply` (without it, only say which) until a collection leaves `budget` bytes, and collect.
 
-    `Conflict` if another collection is running, `StoreDamaged` if it cannot be told what images need; nothing has gone then.
+    `Conflict` if another collection is running, or if what may not go takes more than that; `StoreDamaged` if it cannot be told
+    what images need.  Nothing has gone then.
     """
     result = Shrunk()
 
     def let_go() -> None:
         for attempt in range(ATTEMPTS):
             removal, found = plan(store, budget)
-            result.events, result.unused_freed = removal.events, found.unused_freed
-            result.size, result.fits = found.size, found.fits
+            if not found.fits:
+                raise Conflict(f"what may not go takes {found.size / 1e6:.1f} MB, more than {budget / 1e6:.1f} MB", store.path,
+                               "nothing was removed: allow for more, or unpin names (lamina pin lists them)")
+            result.events, result.unused_freed, result.size = removal.events, found.unused_freed, found.size
             try:
                 if apply is not None:
                     apply(removal)
@@ -134,5 +135,4 @@ def shrink(
         return result
     result.collected = store.collect(max_unused=0, first=let_go, progress=progress)
     result.size = store.info()["stored_bytes"]
-    result.fits = result.size <= budget
     return result

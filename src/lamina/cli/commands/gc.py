@@ -10,11 +10,10 @@ import click
 from lamina.cli.commands.rmi import show_events
 from lamina.cli.formats import write_rows
 from lamina.cli.progress import display
-from lamina.cli.say import error, warning
+from lamina.cli.say import warning
 from lamina.cli.settings import with_store
 from lamina.cli.sizes import Size, Unused
 from lamina.cli.units import human_size
-from lamina.errors import StoreError
 
 if TYPE_CHECKING:
     from lamina.images import ImageStore
@@ -46,7 +45,7 @@ def command(store: ImageStore, max_unused: tuple[float, int | None] | None, max_
             part, count = max_unused or (0.05, None)
             done = store.gc(max_unused=part, max_unused_bytes=count, dry_run=dry_run, progress=progress)
     if max_size is not None:
-        _show_shrunk(shrunk, max_size, form)
+        _show_shrunk(shrunk, form)
     else:
         _show(done, dry_run, form)
 
@@ -83,8 +82,8 @@ def _end(done: Collected) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _show_shrunk(shrunk: Shrunk, max_size: int, form: str) -> None:
-    """The images that go, the bytes that this frees, what it came to; exit 1 if it is not enough."""
+def _show_shrunk(shrunk: Shrunk, form: str) -> None:
+    """The images that go, the bytes that this frees, what it came to."""
     done = shrunk.collected
     if form:
         row = {"Events": [list(event) for event in shrunk.events], "UnusedFreed": shrunk.unused_freed, "Size": shrunk.size}
@@ -97,9 +96,5 @@ def _show_shrunk(shrunk: Shrunk, max_size: int, form: str) -> None:
         else:
             _tell(done)
             click.echo(f"Packs now: {human_size(shrunk.size)}")
-    if not shrunk.fits:
-        error(StoreError(f"what is left takes {human_size(shrunk.size)}, more than {human_size(max_size)}",
-                         hint="allow for more, or unpin names (lamina pin lists them)"))
-        raise click.exceptions.Exit(1)
     if done is not None:
         _end(done)
