@@ -69,7 +69,7 @@ def repair(store: BlobStore, network: Network, sources: Sequence[str], *, dry_ru
             try:
                 work.take(text)
             except LaminaError as error:
-                work.result.warnings.append(f"{text}: {error}")
+                work.result.warnings.append(str(error) if text in str(error) else f"{text}: {error}")
     if not dry_run:
         work.name_again()
     work.tell(forget=forget and not dry_run)

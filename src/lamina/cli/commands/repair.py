@@ -57,7 +57,8 @@ def _tell(result: RepairResult, dry_run: bool) -> None:
     for name, found in result.packs.items():
         click.echo(plain(f"Damaged pack: {name}: {'; '.join(found[:3])}"))
     if result.packs:
-        click.echo(f"Salvaged: {result.chunks} chunks {would}in new packs, {len(result.quarantined)} packs in quarantine")
+        aside = f"{len(result.packs)} packs put aside" if dry_run else f"{len(result.quarantined)} packs in quarantine"
+        click.echo(f"Salvaged: {result.chunks} chunks {would}in new packs, {aside}")
     if result.catalog:
         click.echo(plain(f"Catalog: {would}made anew from the packs: {result.catalog}"))
     for digest in result.restored:
