@@ -6,6 +6,7 @@ DIR has docker-archives (*.tar).  Stores are made of them, and of small generate
 neighbours share one).  Each row is a whole command, start included, warm in the page cache:
 
     verify      plain bytes of distinct blobs a second, chunks a second
+    verify --stored  the same: stored bytes against their checksums, nothing decompressed
     gc          of a store in which every chunk is live: the marking alone, chunks a second
     gc, half    of a store half of whose names were removed: live frames copied, and bytes freed
 
@@ -132,6 +133,7 @@ def rows(path: Path, name: str, runs: int) -> Iterator[Row]:
     chunks, plain, images = facts(path)
     command(path, "verify")  # warms the cache
     yield Row(name, "verify", images, chunks, plain, *command(path, "verify", runs=runs))
+    yield Row(name, "verify --stored", images, chunks, plain, *command(path, "verify", "--stored", runs=runs))
     yield Row(name, "gc", images, chunks, 0, *command(path, "gc", runs=runs))
     with BlobStore.open(path) as store:
         with store.session() as session:

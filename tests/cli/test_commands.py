@@ -337,12 +337,15 @@ def verified(**changes: object) -> SimpleNamespace:
     return SimpleNamespace(**{"bytes_read": 0, "blobs": 0, "problems": [], "notes": (), "seed": None, **changes})
 
 
+WHOLE = {"sample": None, "since": "", "seed": None, "resume": False, "stored": False}
+
+
 def test_verify(capsys: Capture) -> None:
     damage = SimpleNamespace(what="frame checksum", where="pack ab\n12", images=("a:1", "b:1"))
     ran = invoke(capsys, "verify", "a", verify=verified(bytes_read=4000, blobs=5, problems=[damage]))
     assert (ran.code, ran.out) == (1, "frame checksum, pack ab\\n12, affects a:1, b:1\n")
     assert ran.err == "read 4kB, 5 blobs, 1 problem\n"
-    assert ran.store.calls == [("verify", (("a",),), {"sample": None, "since": "", "seed": None, "resume": False})]
+    assert ran.store.calls == [("verify", (("a",),), WHOLE)]
     ran = invoke(capsys, "verify", "--format", "json", verify=verified(problems=[damage]))
     assert json.loads(ran.out) == {"What": "frame checksum", "Where": "pack ab\n12", "Images": ["a:1", "b:1"]}
 
@@ -355,9 +358,12 @@ def test_verify_of_a_sound_store(capsys: Capture) -> None:
 def test_verify_of_a_part(capsys: Capture) -> None:
     ran = invoke(capsys, "verify", "--sample", "2.5%", "--seed", "7", "--since", "last", "-q",
                  verify=verified(seed=7, stored=5000, notes=("so",)))
-    assert ran.store.calls == [("verify", ((),), {"sample": 0.025, "since": "last", "seed": 7, "resume": False})]
+    assert ran.store.calls == [("verify", ((),), WHOLE | {"sample": 0.025, "since": "last", "seed": 7})]
     assert (ran.code, ran.err) == (0, "so\nthe sample has 5kB of the packs; it was chosen with --seed 7\n"
                                       "read 0B, 0 blobs, no problems\n")
+    ran = invoke(capsys, "verify", "--stored", verify=verified(stored=5000))
+    assert (ran.code, ran.err) == (0, "read 5kB of packs, no problems\n")
+    assert ran.store.calls == [("verify", ((),), WHOLE | {"stored": True})]
     assert invoke(capsys, "verify", "--resume", verify=verified()).store.calls[0][2]["resume"] is True
     stopped = invoke(capsys, "verify", verify=KeyboardInterrupt())
     assert (stopped.code, stopped.err) == (130, "go on with lamina verify --resume\nlamina: interrupted\n")

@@ -80,6 +80,8 @@ def check(path: Path, archives: list[str], whole: object, label: str, kind: str,
         if kind not in ("catalog", "index"):
             assert found is not None and found.problems, label
             named = set(found.images)
+            quick = store.verify(stored=True)
+            assert quick.problems and failing <= set(quick.images), (label, failing, quick.problems)
             # A document is read from the catalog when its record is damaged: named, and still whole.
             documents = {image for problem in found.problems for image in problem.images if "record" in problem.what
                          and all(store.blobs.catalog.document(digest) for digest in problem.digests)}

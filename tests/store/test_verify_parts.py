@@ -16,7 +16,7 @@ from storekit import flip, layer, load, noise, push, tar_of
 
 from lamina.digest import Digest
 from lamina.errors import Conflict, NotFound
-from lamina.store import BlobStore, layout, verify
+from lamina.store import BlobStore, layout, storedcheck, verify
 from lamina.store.packs import Packs, pack_path
 from lamina.store.schema import LIVE
 from lamina.store.verifylog import NAME, Scope, VerifyLog, last_ended, read_lines
@@ -242,6 +242,38 @@ def test_a_sample_of_all_finds_what_all_finds(store: BlobStore) -> None:
     spoil(store, LAYERS[2])
     (problem,) = store.verify(scope=Scope(1.0, None, 3)).problems
     assert problem.digests == (Digest.of(LAYERS[2]),)
+
+
+def test_stored_bytes(store: BlobStore, reads: list[Packs], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte of the packs' records once, flips in all kinds of them, and no frame is decompressed."""
+    size = sum(int(store.packs.footer(pack.number).records["stored"].sum()) for pack in store.catalog.packs(LIVE))
+    assert store.verify(scope=Scope(stored=True)).stored == size <= reads[0].bytes_read < size + (1 << 18)
+    monkeypatch.setattr(storedcheck, "SLICE", 1 << 12)  # each frame is larger
+    assert store.verify(scope=Scope(stored=True)).problems == []
+    flipped = set()
+    for data, kind in zip(LAYERS, (layout.CONTENT, layout.SEGMENT, layout.META, layout.HEAD, layout.CONTENT), strict=False):
+        row = store.catalog.blob(Digest.of(data))
+        assert row is not None
+        record = [each for each in store.packs.footer(row.pack).records if each["type"] == kind][-1]
+        flip(file_of(store, data), int(record["offset"]) + int(record["stored"]) - 1)
+        flipped.add(Digest.of(data))
+    problems = store.verify(scope=Scope(stored=True)).problems
+    assert flipped <= {digest for problem in problems for digest in problem.digests}
+    assert Digest.of(LAYERS[5]) not in {digest for problem in problems for digest in problem.digests}
+    assert last_ended(store.state_dir).complete == 0.0  # it is no whole run
+
+
+def test_stored_bytes_of_a_pack_that_ends_early(store: BlobStore) -> None:
+    """A record beyond the end of its file, under a footer that is good."""
+    row = store.catalog.blob(Digest.of(LAYERS[1]))
+    assert row is not None
+    packs = store.fresh_packs()
+    records = packs.footer(row.pack).records.copy()
+    records["offset"][0] = file_of(store, LAYERS[1]).stat().st_size - 1
+    object.__setattr__(packs.footer(row.pack), "records", records)
+    wrong = dict(storedcheck.mismatched(packs, row.pack, np.ones(len(records), np.bool_)))
+    assert wrong == {0: True} | dict.fromkeys(range(1, len(records)), False)
+    packs.close()
 
 
 def test_since(store: BlobStore, reads: list[Packs]) -> None:

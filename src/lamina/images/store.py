@@ -271,11 +271,12 @@ class ImageStore:
         return self.blobs.backup(Path(path), progress)
 
     def verify(self, names: Sequence[str] = (), progress: Progress | None = None, *, sample: float | None = None,
-               since: str = "", seed: int | None = None, resume: bool = False) -> VerifyResult:
+               since: str = "", seed: int | None = None, resume: bool = False, stored: bool = False) -> VerifyResult:
         """Read back and check everything, or a part of it, or what some images need; see `lamina.images.usage`."""
         from lamina.images.usage import verify
 
-        return verify(self.blobs, names, progress, sample=sample, since=since, seed=seed, resume=resume)
+        return verify(self.blobs, names, progress, sample=sample, since=since, seed=seed, resume=resume,
+                      stored=stored)
 
     def repair(self, sources: Sequence[str] = (), *, dry_run: bool = False, forget: bool = False, compression: str = "zstd:1",
                progress: Progress | None = None, network: Network | None = None) -> RepairResult:

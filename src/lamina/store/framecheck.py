@@ -20,6 +20,7 @@ from lamina.store.frames import Extent, Frames
 from lamina.store.packcheck import Damage, Grouped, check_record
 from lamina.store.packs import Packs
 from lamina.store.schema import PackRow
+from lamina.store.storedcheck import mismatched
 
 ARENA = 64 << 20  # frames of three blobs side by side: each needs some 16 MiB to read hardly any twice
 _GROUPS = 64
@@ -93,6 +94,14 @@ class Looked:
                 if len(self._groups) > _GROUPS:
                     self._groups.popitem(last=False)
             return found
+
+    def look_stored(self, number: int) -> None:
+        """At the stored bytes of all records of a pack that are still to be looked at, and no further."""
+        pack, footer = self._rows[number], self.packs.footer(number)
+        for record, wrong in mismatched(self.packs, number, self.pending[number]):
+            if wrong:  # by itself once more, to say what is wrong with it
+                check_record(self.packs, pack, footer, record, None, self._grouped(number).rows(record), self.damage)
+            self._done(number, record, int(footer.records[record]["stored"]))
 
     def look(self, number: int) -> None:
         """At all records of a pack that are still to be looked at: frames on several cores, then the others.

@@ -2,6 +2,7 @@
 
     packcheck.py     what is wrong with one pack
     framecheck.py    chunks against their ids, where frames are decompressed for blobs
+    storedcheck.py   only stored bytes against their checksums
     blobcheck.py     blobs side by side
     catalogcheck.py  the catalog against heads, documents and journals
     indexcheck.py    index files against the packs
@@ -80,11 +81,12 @@ def verify(store: BlobStore, digests: Iterable[str] | None, progress: Progress |
     return result
 
 
-def scope_of(store: BlobStore, sample: float | None, seed: int | None, since: float | Literal["last"] | None) -> Scope:
+def scope_of(store: BlobStore, sample: float | None, seed: int | None, since: float | Literal["last"] | None,
+             stored: bool = False) -> Scope:
     """What is to be looked at.  `last`: from where the last run got that came to its end, or all if there was none."""
     if since == "last":
         since = last_ended(store.state_dir).caught_up or None
-    return Scope(sample, since, random.SystemRandom().randrange(1 << 32) if seed is None else seed)
+    return Scope(sample, since, random.SystemRandom().randrange(1 << 32) if seed is None else seed, stored)
 
 
 def _open_log(store: BlobStore, result: Verified, must: bool) -> VerifyLog | None:
@@ -170,10 +172,11 @@ class _Run:
         frames.enter()  # the threads stay from one pack to the next
         try:
             self._read_back(reading, self._rows(scope))
-            if scope.sample is not None:
+            if scope.sample is not None or scope.stored:
                 self._recipes(reading)
+            look = self._looked.look_stored if scope.stored else self._looked.look
             for number in list(self._looked.pending):
-                self._looked.look(number)
+                look(number)
                 self._note()
         finally:
             frames.leave()
@@ -213,10 +216,10 @@ class _Run:
         return lost
 
     def _rows(self, scope: Scope) -> list[BlobRow]:
-        """The blobs to be read back: none but documents for a sample, and of `since` those whose packs are younger."""
+        """The blobs to be read back: only documents if frames are not to be read for them, and of `since` younger packs'."""
         done = self._log.done.blobs if self._log is not None else set()
         return [row for row in self._store.catalog.blobs()
-                if row.digest not in done and (scope.sample is None or row.kind == "document")
+                if row.digest not in done and (row.kind == "document" or (scope.sample is None and not scope.stored))
                 and (scope.since is None or row.pack in self._looked.pending)]
 
     # -- doing it

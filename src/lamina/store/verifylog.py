@@ -31,16 +31,20 @@ LONGEST: Final = 4 << 20  # bytes of lines since the file was written whole; the
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What is to be looked at: all; or `sample`, a share of frames chosen by `seed`; or what was written after `since`."""
+    """What is to be looked at: all; or `sample`, a share of frames chosen by `seed`; or what was written after `since`.
+
+    `stored`: stored bytes against their checksums, and no further.
+    """
 
     sample: float | None = None
     since: float | None = None
     seed: int = 0
+    stored: bool = False
 
     @property
     def whole(self) -> bool:
         """Everything."""
-        return self.sample is None and self.since is None
+        return self.sample is None and self.since is None and not self.stored
 
 
 @dataclass(slots=True)
@@ -151,7 +155,7 @@ class VerifyLog:
         assert self.scope is not None
         if self.scope.whole:
             self.ended = Ended(self.started, caught_up)
-        elif self.scope.sample is None and (self.scope.since or 0) <= self.ended.caught_up:
+        elif not self.scope.stored and self.scope.sample is None and (self.scope.since or 0) <= self.ended.caught_up:
             self.ended = Ended(self.ended.complete, caught_up)
         self.scope, self.done = None, Done()
         self._write()

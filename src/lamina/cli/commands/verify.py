@@ -39,17 +39,20 @@ class _Share(click.ParamType[float]):
 @click.option("--seed", type=click.IntRange(min=0), metavar="NUMBER", help="Choose the same sample again.")
 @click.option("--since", default="", metavar="TIME",
               help="Read only what was written after a time, in the last 7d or 12h, or after the last whole run (last).")
+@click.option("--stored", is_flag=True,
+              help="Hold the bytes on disk against their checksums only: finds every flipped bit, decompresses nothing.")
 @click.option("--resume", is_flag=True, help="Go on with the run that was interrupted.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @click.option("--format", "form", default="", metavar="table|json|TEMPLATE",
               help="The problems as a table, JSON lines, or by a Go template.")
 @with_store
-def command(store: ImageStore, names: tuple[str, ...], sample: float | None, seed: int | None, since: str, resume: bool,
-            quiet: bool, form: str) -> None:
+def command(store: ImageStore, names: tuple[str, ...], sample: float | None, seed: int | None, since: str, stored: bool,
+            resume: bool, quiet: bool, form: str) -> None:
     """Read everything back, check frames, chunk ids and digests, and name every image that damage touches."""
     try:
         with display(quiet=quiet or not sys.stderr.isatty()) as progress:
-            result = store.verify(names, progress=progress, sample=sample, since=since, seed=seed, resume=resume)
+            result = store.verify(names, progress=progress, sample=sample, since=since, seed=seed, resume=resume,
+                                  stored=stored)
     except KeyboardInterrupt:
         if not names:
             note("go on with lamina verify --resume")
@@ -65,7 +68,7 @@ def command(store: ImageStore, names: tuple[str, ...], sample: float | None, see
         note(text)
     if result.seed is not None:
         note(f"the sample has {human_size(result.stored)} of the packs; it was chosen with --seed {result.seed}")
-    note(f"read {human_size(result.bytes_read)}, {result.blobs} blobs, {len(result.problems) or 'no'} "
-         f"problem{'' if len(result.problems) == 1 else 's'}")
+    read = f"{human_size(result.stored)} of packs" if stored else f"{human_size(result.bytes_read)}, {result.blobs} blobs"
+    note(f"read {read}, {len(result.problems) or 'no'} problem{'' if len(result.problems) == 1 else 's'}")
     if result.problems:
         raise click.exceptions.Exit(1)
