@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,7 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What a session wants to make visible.  `texts` are the bytes of its documents."""
+    """What a session wants to make visible.  `texts` are the bytes of its documents, `links` (repository, digest)."""
 
     blobs: dict[str, BlobRow]
     texts: dict[str, bytes]
@@ -48,6 +49,7 @@ class Publication:
     images: list[ImageRow]
     names: list[Name]
     pins: dict[str, bool] = field(default_factory=dict)
+    links: list[tuple[str, str]] = field(default_factory=list)
 
 
 def journal(seq: int, names: Iterable[Name], pins: Mapping[str, bool] | None = None) -> bytes:
@@ -127,6 +129,10 @@ def _try(
             tx.add_edges(parent, [child])
         for image in publication.images:
             tx.add_image(image)
+        for _, digest in publication.links:
+            if catalog.blob(digest) is None:
+                raise StoreError("what a link should lead to is not there", digest, "push it first")
+        tx.link(publication.links, int(time.time()))
         for name in names:
             if name.descriptor is None:
                 tx.remove_ref(name.name, seq)

@@ -98,15 +98,17 @@ def _is_more(descriptor: Descriptor, row: BlobRow) -> bool:
 class Session:
     """A `Target` and an `Intake` over the store.  Pushes may come from several threads, and blobs run side by side.
 
+    `lenient`: a manifest whose config is none, or does not fit its layers, is kept all the same, but is no image.
+
     Leaving the context without `commit` undoes everything; but what has come of blobs with resumable readers is put aside, and
     a later session that is given them begins where that ends (FORMAT.md, "Partials").
     """
 
     def __init__(
         self, store: BlobStore, compression: Compression, progress: Progress | None = None, *, verify: bool = False,
-        tuning: Tuning | None = None,
+        lenient: bool = False, tuning: Tuning | None = None,
     ) -> None:
-        self._store, self._verify, self._tuning = store, verify, tuning or Tuning()
+        self._store, self._verify, self._lenient, self._tuning = store, verify, lenient, tuning or Tuning()
         self._progress = progress or Silent()
         self._lock = threading.RLock()
         self.stats = SessionStats()
@@ -121,6 +123,7 @@ class Session:
         self._images: list[ImageRow] = []
         self._names: list[Name] = []
         self._pins: dict[str, bool] = {}
+        self._links: list[tuple[str, str]] = []
         self._sealed: dict[int, SealedPack] = {}
         self._own: set[int] = set()
         self._over = False
@@ -294,15 +297,15 @@ class Session:
             row = self._store.catalog.blob(digest)
         return None if row is None else Taken(Digest(row.digest), row.size)
 
-    def intake(self, reader: Reader, *, plain: bool, expect: Digest | None = None) -> Taken:
-        """Take in one blob of unknown name or size."""
+    def intake(self, reader: Reader, *, plain: bool, expect: Digest | None = None, algorithm: str = "sha256") -> Taken:
+        """Take in one blob of unknown name or size; without `expect` it is named by this algorithm."""
         self.lease.check_own()
         if plain:
             first, reader = peek(reader)
             kind = sniff(first)
             reader = InflatingReader(reader, kind, expect or "a layer as it came in") if kind else reader
         with self._proving():
-            algorithm = expect.algorithm if expect is not None else "sha256"
+            algorithm = expect.algorithm if expect is not None else algorithm
             label = expect or "layer"
             taken = self._take(reader, algorithm, label, reader.size)
             digest = taken.digests[algorithm]
@@ -313,6 +316,11 @@ class Session:
                     self._unclaimed.add(digest)
                 self._keep(taken, digest, "layer", "")
             return Taken(digest, taken.head.size, taken.cut)
+
+    def link(self, repository: str, digest: Digest) -> None:
+        """Let a repository of a registry have a blob of this session or of the store; see `links`."""
+        self.claim([digest])
+        self._links.append((repository, digest))
 
     # -- names
 
@@ -350,7 +358,7 @@ class Session:
             if self._unclaimed or self._wasted:
                 self._drop_unclaimed()
             publication = Publication(self._blobs, self._texts, self._made, self._edges, self._images, self._names,
-                                      self._pins)
+                                      self._pins, self._links)
             relied = self._ingest.relied if self._ingest is not None else set()
             if self._ingest is not None:
                 self._store.backend.hold_reserve()  # who has opened the store on a full disk meanwhile gave it away
@@ -525,7 +533,7 @@ class Session:
                                 f"at most {DOCUMENT_LIMIT} are read")
         data = read_all(VerifyingReader(reader, descriptor), descriptor.size)
         if oci.is_manifest(descriptor.media_type):
-            image = documents.check_manifest(descriptor, data, self._find, self._text)
+            image = documents.check_manifest(descriptor, data, self._find, self._text, lenient=self._lenient)
             if image is not None:
                 self._images.append(image)
         if not oci.is_config(descriptor.media_type):

@@ -77,7 +77,7 @@ class Contents(Protocol):
         """The tag alone; `MANIFEST_UNKNOWN`."""
 
     def referrers(self, repository: str, digest: Digest) -> list[Descriptor]:
-        """What the repository has whose subject is that digest, whether or not that is there, with artifact type and annotations."""
+        """What the repository has whose subject is that digest, which need not be there; with artifact type and annotations."""
 
     def blob(self, repository: str, digest: Digest) -> Stored:
         """`BLOB_UNKNOWN`."""
@@ -92,7 +92,7 @@ class Contents(Protocol):
         """The repository has it no more; `BLOB_UNKNOWN`, `DENIED` while a manifest of the repository names it."""
 
     def mount(self, repository: str, digest: Digest, source: str | None, may_pull: Callable[[str], bool]) -> Stored | None:
-        """Let the repository have what `source` has (any that `may_pull`, if there is no source); None if it cannot be had so."""
+        """Let the repository have what `source` has (any that `may_pull`, if there is none); None if it cannot be had so."""
 
     def begin_upload(self, repository: str) -> str:
         """The id of a new upload: letters and digits that nobody guesses."""
