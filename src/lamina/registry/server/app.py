@@ -1,0 +1,229 @@
+"""The application: from a request to its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+from aiohttp.web import BaseRequest, Response, StreamResponse
+from multidict import CIMultiDict
+
+from lamina.errors import LaminaError
+from lamina.registry.server import blobs, listing, manifests, routes
+from lamina.registry.server.admission import PULL, Access, AllowAll
+from lamina.registry.server.answers import COMMON, Answer, document, refusal, warning_lines
+from lamina.registry.server.bodies import Body, GoneError, leaves_rest
+from lamina.registry.server.buffers import Allowance, Buffers
+from lamina.registry.server.contents import Contents
+from lamina.registry.server.downloads import Download
+from lamina.registry.server.pace import TooSlowError
+from lamina.registry.server.refusal import Refusal
+from lamina.registry.server.routes import BASE, BLOB, CATALOG, MANIFEST, REFERRERS, TAGS, UPLOAD, UPLOADS, Call
+from lamina.registry.server.settings import Settings
+from lamina.registry.server.threads import Threads
+from lamina.registry.server.uploads import Uploads
+
+log = logging.getLogger(__name__)
+
+# A manifest of 4 MiB can be 50 MB of objects while it is looked at.
+_LARGE, _LARGE_AT_ONCE = 256 << 10, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A request that is over: for logs and counters.  `kind` is that of `routes`, or '' for a path that is none of the API's.
+
+    `sent` counts the body's bytes; `whole` is False where the connection was cut in the middle.
+    """
+
+    request: BaseRequest
+    kind: str
+    repository: str
+    status: int
+    received: int
+    sent: int
+    seconds: float
+    whole: bool
+
+
+# What answers beside the API (a page, health, metrics); None where it does not know the path either.
+Beside = Callable[[BaseRequest], Awaitable[StreamResponse | None]]
+
+
+class _Exchange:
+    """What becomes of one request."""
+
+    def __init__(self, request: BaseRequest) -> None:
+        self.request, self.start = request, time.perf_counter()
+        self.call: Call | None = None
+        self.body: Body | None = None
+        self.sent, self.whole = 0, True
+
+
+class Service:
+    """Answers the requests of one event loop.  `close` when no more come."""
+
+    def __init__(
+        self,
+        contents: Contents,
+        access: Access | None = None,
+        settings: Settings | None = None,
+        *,
+        beside: Beside | None = None,
+        observe: Callable[[Seen], None] | None = None,
+        warnings: Callable[[Call], Sequence[str]] | None = None,
+    ) -> None:
+        self.contents, self.access, self.settings = contents, access or AllowAll(), settings or Settings()
+        self.limits = self.settings.limits
+        self.threads, self.buffers = Threads(self.limits), Buffers(self.limits)
+        self._arriving, self._large = Allowance(self.limits.manifests), asyncio.Semaphore(_LARGE_AT_ONCE)
+        self.active: set[asyncio.Task[object]] = set()
+        self._uploads = Uploads(contents, self.access, self.threads, self.buffers, self.limits)
+        self._beside, self._observe, self._warnings = beside, observe, warnings
+
+    def close(self) -> None:
+        """End the threads, when their work is done."""
+        self.threads.close()
+
+    async def handle(self, request: BaseRequest) -> StreamResponse:
+        """The answer, sent already if it is a stream."""
+        exchange = _Exchange(request)
+        task = asyncio.current_task()
+        assert task is not None
+        self.active.add(task)
+        try:
+            response = await self._respond(exchange)
+        except GoneError:
+            exchange.whole = False
+            response = Response(status=499)
+            _cut(request)
+        finally:
+            self.active.discard(task)
+        if self._observe is not None:
+            call, body = exchange.call, exchange.body
+            self._observe(Seen(request, call.kind if call else "", call.repository if call else "", response.status,
+                               body.size if body else 0, exchange.sent, time.perf_counter() - exchange.start, exchange.whole))
+        return response
+
+    async def _respond(self, exchange: _Exchange) -> StreamResponse:
+        request = exchange.request
+        try:
+            target = request.raw_path if request.raw_path.startswith("/") else str(request.rel_url)
+            if not routes.is_ours(target.partition("?")[0]):
+                if self._beside is not None and (response := await self._beside(request)) is not None:
+                    return response
+                raise Refusal("UNSUPPORTED", "no such path", status=404)
+            if request.headers.get("Expect", "100-continue").lower() != "100-continue":
+                raise Refusal("UNSUPPORTED", "unknown expectation", status=417)
+            exchange.call = call = routes.call(request.method, target, request.headers)
+            self._check_allowed(call)
+            answer = await self._answer(call, exchange)
+            if isinstance(answer, blobs.Stream):
+                return await self._stream(exchange, answer)
+        except LaminaError as error:
+            answer = refusal(error)
+        except (OSError, MemoryError) as error:
+            answer = refusal(LaminaError(str(error)))
+        exchange.sent = len(answer.body)
+        return self._response(exchange, answer)
+
+    def _check_allowed(self, call: Call) -> None:
+        if call.method in ("POST", "PUT", "PATCH") and not self.settings.writes:
+            raise Refusal("UNSUPPORTED", "the registry is read-only", headers={"Allow": "GET, HEAD"})
+        if call.method == "DELETE" and call.kind != UPLOAD and not (self.settings.deletes and self.settings.writes):
+            raise Refusal("UNSUPPORTED", "deletion is switched off", headers={"Allow": "GET, HEAD"})
+
+    async def _answer(self, call: Call, exchange: _Exchange) -> Answer | blobs.Stream:
+        """By what is asked for; requests without a stream are one call in a thread."""
+        contents, access, limits, quick = self.contents, self.access, self.limits, self.threads.quick
+        exchange.body = body = Body(exchange.request, limits)
+        match call.kind, "GET" if call.method == "HEAD" else call.method:
+            case kind, "GET" if kind == MANIFEST:
+                return await quick(manifests.get, contents, access, call)
+            case kind, "GET" if kind == BLOB:
+                return await quick(blobs.get if call.method == "GET" else blobs.head, contents, access, call)
+            case kind, "PUT" if kind == MANIFEST:
+                return await self._put_manifest(call, body)
+            case kind, "PATCH" if kind == UPLOAD:
+                return await self._uploads.patch(call, body)
+            case kind, "PUT" if kind == UPLOAD:
+                return await self._uploads.put(call, body)
+            case kind, "POST" if kind == UPLOADS:
+                return await self._uploads.post(call, body)
+            case kind, "GET" if kind == UPLOAD:
+                return await quick(self._uploads.status, call)
+            case kind, "DELETE" if kind == UPLOAD:
+                return await quick(self._uploads.cancel, call)
+            case kind, "DELETE" if kind == MANIFEST:
+                return await quick(manifests.delete, contents, access, call)
+            case kind, "DELETE" if kind == BLOB:
+                return await quick(blobs.delete, contents, access, call)
+        listings = {TAGS: listing.tags, CATALOG: listing.catalog, REFERRERS: listing.referrers}
+        if call.kind in listings:
+            return await quick(listings[call.kind], contents, access, call, limits)
+        assert call.kind == BASE
+        await quick(access.admit, call.headers, None, PULL)
+        return document({})
+
+    async def _put_manifest(self, call: Call, body: Body) -> Answer:
+        await self.threads.quick(manifests.admit_put, self.access, call, self.limits, body.length)
+        size = self.limits.manifest if body.length is None else body.length
+        if not self._arriving.take(size):
+            raise Refusal("TOOMANYREQUESTS", "too many manifests at once")
+        try:
+            data = await body.whole(self.limits.manifest)
+            async with self._large if len(data) > _LARGE else nullcontext():
+                return await self.threads.quick(manifests.put, self.contents, call, self.limits, data)
+        finally:
+            self._arriving.give(size)
+
+    async def _stream(self, exchange: _Exchange, stream: blobs.Stream) -> StreamResponse:
+        """Send a blob; an error in its middle cuts the connection, so that nobody takes what came for the whole."""
+        request = exchange.request
+        download = Download(self.threads, self.buffers, self.limits, stream.reader, stream.size)
+        try:
+            await download.first()
+            response = StreamResponse(status=stream.answer.status, headers=self._headers(exchange, stream.answer))
+            response.content_length = stream.size
+            await response.prepare(request)
+            try:
+                await download.send(request, response)
+            except (LaminaError, TooSlowError, OSError) as error:
+                exchange.whole = False
+                if not isinstance(error, ConnectionError | TooSlowError):
+                    log.error("a blob was cut off in the middle: %s", error, exc_info=error)
+                _cut(request)
+            return response
+        finally:
+            exchange.sent = download.bytes
+            await download.close()
+
+    def _headers(self, exchange: _Exchange, answer: Answer) -> CIMultiDict[str]:
+        headers = CIMultiDict(COMMON)
+        headers.update(answer.headers)
+        lines = answer.lines
+        if self._warnings is not None and exchange.call is not None:
+            lines = lines + warning_lines(self._warnings(exchange.call))
+        for name, value in lines:
+            headers.add(name, value)
+        return headers
+
+    def _response(self, exchange: _Exchange, answer: Answer) -> StreamResponse:
+        request = exchange.request
+        headers = self._headers(exchange, answer)
+        if answer.length is not None:
+            headers["Content-Length"] = str(answer.length)
+        response = Response(status=answer.status, body=answer.body or None, headers=headers)
+        if answer.status == 408 or leaves_rest(request):
+            response.force_close()
+        return response
+
+
+def _cut(request: BaseRequest) -> None:
+    """End the connection without a proper end."""
+    if request.transport is not None:
+        request.transport.abort()

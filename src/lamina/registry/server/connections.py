@@ -1,0 +1,76 @@
+"""Connections: how many, how long they may stay silent, and what is said to what is no HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from aiohttp.http_exceptions import LineTooLong
+from aiohttp.web import BaseRequest, RequestHandler, Response, Server, StreamResponse
+
+from lamina.registry.server.answers import COMMON, refusal
+from lamina.registry.server.app import Service
+from lamina.registry.server.refusal import Refusal
+from lamina.registry.server.settings import Limits
+
+_TOO_MANY = (b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+
+class Connection(RequestHandler):
+    """One connection, of at most `limits.connections`.
+
+    aiohttp's keep-alive timer runs from the start of the connection and is not moved by bytes that come, so it bounds the time
+    in which a whole head must have come as well.
+    """
+
+    __slots__ = ("_limits",)
+
+    def __init__(self, server: Connections, limits: Limits, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._limits = limits
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        # So that `drain` waits until the kernel has everything: buffers are used again then.
+        transport.set_write_buffer_limits(0)
+        super().connection_made(transport)
+        manager = self._manager
+        if manager is not None and len(manager.connections) > self._limits.connections:
+            transport.write(_TOO_MANY)
+            self.force_close()
+
+    def handle_error(self, request: BaseRequest, status: int = 500, exc: BaseException | None = None,
+                     message: str | None = None) -> StreamResponse:
+        """The envelope for what could not be parsed (400, 414, 431), or went wrong unforeseen (500); the connection ends."""
+        if status >= 500:
+            self.log_exception("a request failed", exc_info=exc)
+            error = Refusal("UNKNOWN", status=status)
+        elif isinstance(exc, LineTooLong):
+            in_line = exc.args[-1] == str(self._limits.line) or self._limits.line in exc.args
+            error = Refusal("UNSUPPORTED", "too long", status=414 if in_line else 431)
+        elif "Too many headers" in str(exc):
+            error = Refusal("UNSUPPORTED", "too many headers", status=431)
+        else:
+            error = Refusal("UNSUPPORTED", "not HTTP", status=400)
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer is on its way already")
+        answer = refusal(error)
+        response = Response(status=answer.status, body=answer.body, headers={**COMMON, **answer.headers})
+        response.force_close()
+        return response
+
+
+class Connections(Server):
+    """Makes a `Connection` of every client that comes."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(service.handle)
+        self._limits = service.limits
+
+    def __call__(self) -> RequestHandler:
+        limits = self._limits
+        return Connection(
+            self, limits, loop=self._loop, keepalive_timeout=limits.head, max_line_size=limits.line,
+            max_field_size=limits.field, max_headers=limits.headers, lingering_time=limits.linger,
+            read_bufsize=limits.read_ahead, auto_decompress=False, access_log=None,
+        )
