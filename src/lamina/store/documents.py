@@ -17,16 +17,16 @@ def check_manifest(descriptor: oci.Descriptor, data: bytes, find: Find, text: Te
                    lenient: bool = False) -> ImageRow | None:
     """Check an image manifest or artifact against its blobs; its row if it is an image.
 
-    `find(digest)` gives what is stored or about to be; `text(digest)` a document's bytes.  A layer that may not be
-    distributed may be missing; then the image is not whole.  `lenient`: one whose config makes no sense, or does not fit its
-    layers, is no image, and nothing else is wrong with it: registries keep whatever is well-formed.
+    `find(digest)` gives what is stored or about to be; `text(digest)` a document's bytes.  A layer that may not be distributed
+    may be missing, with `lenient` any layer; then the image is not whole.  `lenient`: one whose config makes no sense, or does
+    not fit its layers, is no image, and nothing else is wrong with it: registries keep whatever is well-formed.
     """
     manifest = oci.parse_manifest(data, descriptor.media_type, descriptor.digest)
     whole = True
     for child in (manifest.config, *manifest.layers):
         row = find(child.digest)
         if row is None:
-            if not (child.urls or oci.is_nondistributable(child.media_type)):
+            if not (child.urls or oci.is_nondistributable(child.media_type) or (lenient and child is not manifest.config)):
                 raise InvalidContent(f"a manifest names the blob {child.digest}, which is not there", descriptor.digest,
                                      "push what it names first")
             whole = False

@@ -25,8 +25,8 @@ INDEXES = ("CREATE INDEX IF NOT EXISTS links_digest ON links (digest)",)
 _SET = """INSERT INTO links (repository, digest, time) VALUES (?, ?, ?)
     ON CONFLICT (repository, digest) DO UPDATE SET time = excluded.time"""
 
-# Who names a digest, and who names that.  A manifest in an index is named by it; one that hangs on its subject is a statement
-# that anybody may have made elsewhere, and gives nobody a right to what it names.
+# Who names a digest, and who names that.  A manifest in an index is named by it, which its text shows; one that hangs on its
+# subject is a statement that anybody may have made elsewhere, and gives nobody a right to what it names.
 _ABOVE = """
     WITH RECURSIVE above (digest) AS (
         SELECT CAST(? AS TEXT)
@@ -34,7 +34,8 @@ _ABOVE = """
         UNION SELECT edges.parent FROM above JOIN edges ON edges.child = above.digest
             WHERE NOT EXISTS (SELECT 1 FROM blobs AS statement, blobs AS subject
                 WHERE statement.digest = edges.child AND subject.digest = edges.parent
-                AND statement.media_type IN ({documents}) AND subject.media_type NOT IN ({indexes})))
+                AND statement.media_type IN ({documents})
+                AND (subject.media_type NOT IN ({indexes}) OR subject.text NOT LIKE '%' || edges.child || '%')))
     """
 
 

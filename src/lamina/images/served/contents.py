@@ -74,24 +74,21 @@ class StoreContents:
 
     def manifest(self, repository: str, reference: str) -> Document:
         """By tag or digest."""
-        row = self._manifest_row(full_name(repository), reference)
-        digest = Digest(reference) if ":" in reference else Digest(row.digest)
+        row, digest = self._manifest_row(full_name(repository), reference)
         try:
             return Document(digest, row.media_type, self._bytes(row))
         except NotFound as error:
             raise Refusal("MANIFEST_UNKNOWN", reference) from error
 
-    def _manifest_row(self, name: str, reference: str) -> BlobRow:
+    def _manifest_row(self, name: str, reference: str) -> tuple[BlobRow, Digest]:
+        """And the digest by which it is known there: a tag remembers which one it was given."""
         catalog = self.store.catalog
         if ":" in reference:
             row = catalog.blob(reference)
             if row is not None and _is_document(row) and self._has_manifest(name, row):
-                return row
-        else:
-            ref = catalog.ref(f"{name}:{reference}")
-            row = catalog.blob(ref.digest) if ref is not None else None
-            if row is not None:
-                return row
+                return row, Digest(reference)
+        elif (ref := catalog.ref(f"{name}:{reference}")) is not None and (row := catalog.blob(ref.digest)) is not None:
+            return row, Digest(ref.digest)
         raise Refusal("MANIFEST_UNKNOWN", reference)
 
     def _has_manifest(self, name: str, row: BlobRow) -> bool:
@@ -130,8 +127,8 @@ class StoreContents:
         of_index = oci.is_index(media_type)
         for child in children:
             row = self.store.catalog.blob(child.digest)
-            if row is None and (of_index or child.urls or oci.is_nondistributable(child.media_type)):
-                continue  # an index may be sparse, a layer may lie elsewhere
+            if row is None and (of_index or not _is_config_of(children, child)):
+                continue  # an index or image may be sparse, a layer may lie elsewhere
             if row is None or not self._has(name, row.digest):
                 raise Refusal("MANIFEST_BLOB_UNKNOWN", str(child.digest))
             if not session.exists(child) and oci.is_config(child.media_type) and child.size == row.size <= CONFIG_LIMIT:
@@ -142,7 +139,7 @@ class StoreContents:
     def delete_manifest(self, repository: str, digest: Digest) -> None:
         """And every tag that leads to it."""
         name = full_name(repository)
-        row = self._manifest_row(name, str(digest))
+        row, _ = self._manifest_row(name, str(digest))
         names = [ref.name for each in {row.digest, row.sha256} for ref in self.store.catalog.refs_to(each)
                  if ref.name.startswith((f"{name}:", f"{name}@"))]
         if not names:
@@ -251,6 +248,11 @@ class StoreContents:
         """What has arrived of uploads stays."""
         self._uploads.close()
         self._readings.close()
+
+
+def _is_config_of(children: Sequence[Descriptor], child: Descriptor) -> bool:
+    """Of a manifest's children the config comes first."""
+    return child.digest == children[0].digest
 
 
 def _descriptor(row: BlobRow) -> Descriptor:
