@@ -91,10 +91,14 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def begin_stop(self) -> None:
+        """Tell it to stop."""
+        self.loop.call_soon_threadsafe(self._over.set)
+
     def stop(self) -> None:
         """Stop it gracefully; again is harmless."""
         if self._thread.is_alive():
-            self.loop.call_soon_threadsafe(self._over.set)
+            self.begin_stop()
             self._thread.join(WAIT)
             assert not self._thread.is_alive()
         if self._error is not None:

@@ -140,6 +140,11 @@ class Memory:
         with self._condition:
             assert self._condition.wait_for(lambda: self._size >= size, 10), f"{self._size} bytes"
 
+    def wait_held(self) -> None:
+        """Until a request holds an upload."""
+        with self._condition:
+            assert self._condition.wait_for(lambda: any(one.held for one in list(self.uploads.values())), 10)
+
     def _have(self, name: str) -> Repository:
         assert _NAME.fullmatch(name) and len(name) <= 255, name
         found = self.all.get(name)
@@ -243,6 +248,8 @@ class Memory:
             if found.held:
                 raise Refusal("TOOMANYREQUESTS")
             found.held = True
+        with self._condition:
+            self._condition.notify_all()
         try:
             yield found
         finally:

@@ -114,7 +114,8 @@ def test_delete(server: Server, memory: Memory) -> None:
     assert server.ask("DELETE", f"/v2/one/blobs/{digest}").code == "BLOB_UNKNOWN"
 
 
-@pytest.mark.parametrize("digest", ["sha256:12", "sha256:" + "A" * 64, "md5:" + "a" * 32, "sha256", "x" * 300, "sha256:" + "g" * 64])
+@pytest.mark.parametrize("digest", ["sha256:12", "sha256:" + "A" * 64, "md5:" + "a" * 32, "sha256", "x" * 300,
+                                    "sha256:" + "g" * 64])
 def test_what_is_no_digest(server: Server, digest: str) -> None:
     for method in ("GET", "DELETE"):
         reply = server.ask(method, f"/v2/one/blobs/{digest}")

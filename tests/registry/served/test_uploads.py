@@ -15,6 +15,11 @@ DIGEST = Digest.of(DATA)
 LONG = DATA * 200
 
 
+def head(location: str, size: int) -> bytes:
+    """Of a request that announces so many bytes."""
+    return f"PATCH {location} HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n".encode()
+
+
 def test_post(server: Server, memory: Memory) -> None:
     reply = server.ask("POST", "/v2/one/blobs/uploads/")
     (upload_id,) = memory.uploads
@@ -89,7 +94,8 @@ def test_chunks(server: Server, memory: Memory, last: str) -> None:
     assert reply.status == 201 and memory.all["one"].blobs == {DIGEST: DATA}
 
 
-@pytest.mark.parametrize("given", ["10-19", "0-9", "3-4", "6-7", "9-5", "x", "5", "-5", "5-", "0-999999999999999999999", "5-7,8-9"])
+@pytest.mark.parametrize("given", ["10-19", "0-9", "3-4", "6-7", "9-5", "x", "5", "-5", "5-", "0-999999999999999999999",
+                                   "5-7,8-9"])
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
 def test_a_chunk_out_of_order(server: Server, memory: Memory, given: str, method: str) -> None:
     location = server.begin()
@@ -146,7 +152,8 @@ def test_a_wrong_digest_ends_the_upload(server: Server, memory: Memory) -> None:
     assert server.ask("GET", location).status == 404 and not memory.uploads and not memory.all["one"].blobs
 
 
-@pytest.mark.parametrize("query", ["", "?digest=", "?digest=sha256:1", "?digest=md5:" + "0" * 32, f"?digest={DIGEST}&digest={DIGEST}"])
+@pytest.mark.parametrize("query", ["", "?digest=", "?digest=sha256:1", "?digest=md5:" + "0" * 32,
+                                   f"?digest={DIGEST}&digest={DIGEST}"])
 def test_put_without_a_digest_that_can_be_used(server: Server, memory: Memory, query: str) -> None:
     location = server.begin()
     reply = server.ask("PUT", location + query, DATA)
@@ -154,7 +161,8 @@ def test_put_without_a_digest_that_can_be_used(server: Server, memory: Memory, q
     assert server.ask("GET", location).status == 204  # The upload is not lost for that.
 
 
-@pytest.mark.parametrize("upload_id", ["nobody-began-this", "..", "%2e%2e", "..%2f..%2fetc", "a" * 129, "a%00", "-", "u;x", "%"])
+@pytest.mark.parametrize("upload_id", ["nobody-began-this", "..", "%2e%2e", "..%2f..%2fetc", "a" * 129, "a%00", "-",
+                                       "u;x", "%"])
 @pytest.mark.parametrize("method", ["GET", "PATCH", "PUT", "DELETE"])
 def test_upload_ids_that_are_made_up(server: Server, upload_id: str, method: str) -> None:
     reply = server.raw(f"{method} /v2/one/blobs/uploads/{upload_id}?digest={DIGEST} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
@@ -169,7 +177,7 @@ def test_an_upload_belongs_to_its_repository(server: Server) -> None:
 def test_an_upload_is_for_one_request_at_a_time(server: Server, memory: Memory) -> None:
     location = server.begin()
     with server.connect() as connection:
-        connection.sendall(f"PATCH {location} HTTP/1.1\r\nHost: a\r\nContent-Length: 3000000\r\n\r\n".encode() + bytes(2_000_000))
+        connection.sendall(head(location, 3000000) + bytes(2_000_000))
         memory.wait_for(1 << 20)
         reply = server.ask("GET", location)
         assert (reply.status, reply.code, reply["Retry-After"]) == (429, "TOOMANYREQUESTS", "1")
@@ -180,20 +188,21 @@ def test_an_upload_is_for_one_request_at_a_time(server: Server, memory: Memory) 
 def test_a_client_that_goes_away_can_go_on(server: Server, memory: Memory) -> None:
     location = server.begin()
     with server.connect() as connection:
-        connection.sendall(f"PATCH {location} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(LONG)}\r\n\r\n".encode() + LONG[:1_500_000])
+        connection.sendall(head(location, len(LONG)) + LONG[:1_500_000])
         memory.wait_for(1 << 20)
     assert not server.over(2)[1].whole
     reply = server.ask("GET", location)
     last = int(reply["Range"].removeprefix("0-"))
     assert reply.status == 204 and 1 << 20 <= last + 1 <= 1_500_000
-    reply = server.ask("PUT", f"{location}?digest={Digest.of(LONG)}", LONG[last + 1 :], {"Content-Range": f"{last + 1}-{len(LONG) - 1}"})
+    reply = server.ask("PUT", f"{location}?digest={Digest.of(LONG)}", LONG[last + 1 :],
+                       {"Content-Range": f"{last + 1}-{len(LONG) - 1}"})
     assert reply.status == 201 and memory.all["one"].blobs == {Digest.of(LONG): LONG}
 
 
 def test_a_client_that_goes_away_in_a_single_post_leaves_nothing(server: Server, memory: Memory) -> None:
     with server.connect() as connection:
-        head = f"POST /v2/one/blobs/uploads/?digest={DIGEST} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(LONG)}\r\n\r\n"
-        connection.sendall(head.encode() + LONG[:1_500_000])
+        location = f"/v2/one/blobs/uploads/?digest={DIGEST}"
+        connection.sendall(head(location, len(LONG)).replace(b"PATCH", b"POST") + LONG[:1_500_000])
         memory.wait_for(1 << 20)
     server.over(1)
     assert not memory.uploads
@@ -202,7 +211,7 @@ def test_a_client_that_goes_away_in_a_single_post_leaves_nothing(server: Server,
 def test_half_of_a_connection_closed_in_the_middle(server: Server, memory: Memory) -> None:
     location = server.begin()
     with server.connect() as connection:
-        connection.sendall(f"PATCH {location} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(LONG)}\r\n\r\n".encode() + LONG[:1_500_000])
+        connection.sendall(head(location, len(LONG)) + LONG[:1_500_000])
         memory.wait_for(1 << 20)
         connection.shutdown(1)
         assert connection.recv(1000) == b""
@@ -226,7 +235,7 @@ def test_a_body_that_trickles_is_not_waited_for(memory: Memory) -> None:
     limits = Limits(patience=0.4, rate=1 << 20, linger=0.1)
     with Server(memory, Settings(limits)) as server, server.connect() as connection:
         location = server.begin()
-        connection.sendall(f"PATCH {location} HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n".encode())
+        connection.sendall(head(location, 9000))
         connection.settimeout(0.05)
         answer = b""
         for _ in range(1000):
@@ -239,7 +248,8 @@ def test_a_body_that_trickles_is_not_waited_for(memory: Memory) -> None:
         assert answer.startswith(b"HTTP/1.1 408 ")
 
 
-@pytest.mark.parametrize("piece", ["x\r\nabc\r\n0\r\n\r\n", "-3\r\nabc\r\n", "3\nabc\n0\n\n", "3\r\nabcde\r\n0\r\n\r\n", "3 ;\x01\r\nabc\r\n",
+@pytest.mark.parametrize("piece", ["x\r\nabc\r\n0\r\n\r\n", "-3\r\nabc\r\n", "3\nabc\n0\n\n",
+                                   "3\r\nabcde\r\n0\r\n\r\n", "3 ;\x01\r\nabc\r\n",
                                    "fffffffffffffffff\r\nabc\r\n"])
 def test_chunks_of_http_that_are_malformed(server: Server, memory: Memory, piece: str) -> None:
     location = server.begin()
@@ -254,7 +264,7 @@ def test_reading_pauses_while_a_body_is_not_used(server: Server, memory: Memory)
     size = 64 << 20
     try:
         with server.connect() as connection:
-            connection.sendall(f"PATCH {location} HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n".encode())
+            connection.sendall(head(location, size))
             connection.settimeout(1.0)
             sent = 0
             with pytest.raises(TimeoutError):
@@ -268,8 +278,8 @@ def test_reading_pauses_while_a_body_is_not_used(server: Server, memory: Memory)
 
 def test_expect_100_continue(server: Server) -> None:
     with server.connect() as connection:
-        head = f"PUT {server.begin()}?digest={DIGEST} HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: {len(DATA)}\r\n\r\n"
-        connection.sendall(head.encode())
+        connection.sendall(f"PUT {server.begin()}?digest={DIGEST} HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+                           f"Content-Length: {len(DATA)}\r\n\r\n".encode())
         assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(DATA)
         assert read(connection).status == 201
@@ -277,8 +287,8 @@ def test_expect_100_continue(server: Server) -> None:
 
 def test_what_is_refused_is_not_asked_for(server: Server) -> None:
     """And the connection ends, as nobody knows whether the body comes."""
-    head = b"PUT /v2/one/blobs/uploads/nobody?digest=%b HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
-    reply = server.raw(head % DIGEST.encode())
+    reply = server.raw(f"PUT /v2/one/blobs/uploads/nobody?digest={DIGEST} HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+                       "Content-Length: 5\r\n\r\n".encode())
     assert (reply.status, reply["Connection"]) == (404, "close")
 
 

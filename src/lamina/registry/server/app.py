@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+from aiohttp import HttpVersion10
 from aiohttp.web import BaseRequest, Response, StreamResponse
 from multidict import CIMultiDict
 
@@ -115,6 +116,8 @@ class Service:
     async def _respond(self, exchange: _Exchange) -> StreamResponse:
         request = exchange.request
         try:
+            if request.version < HttpVersion10:
+                raise Refusal("UNSUPPORTED", "HTTP/1.1 is spoken here", status=505, headers={"Connection": "close"})
             target = request.raw_path if request.raw_path.startswith("/") else str(request.rel_url)
             if not routes.is_ours(target.partition("?")[0]):
                 if self._beside is not None and (response := await self._beside(request)) is not None:
