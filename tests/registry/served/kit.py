@@ -9,11 +9,13 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lamina.registry.server.app import Service
+from lamina.digest import Digest
+from lamina.oci import OCI_EMPTY, OCI_INDEX, OCI_LAYER, OCI_MANIFEST
+from lamina.registry.server.app import Seen, Service
 from lamina.registry.server.serve import Listener, bind
 from lamina.registry.server.settings import Limits, Settings
 from registry.served.memory import Memory
@@ -52,8 +54,16 @@ def read(connection: socket.socket, method: str = "GET") -> Reply:
     """The next answer on a connection."""
     response = http.client.HTTPResponse(connection, method=method)
     response.begin()
-    reply = Reply(response.status, response.headers, response.read())
-    return reply
+    return Reply(response.status, response.headers, response.read())
+
+
+def rest(connection: socket.socket) -> int:
+    """How many bytes still come until the server ends the connection, however it does."""
+    received = 0
+    with contextlib.suppress(ConnectionError):
+        while data := connection.recv(1 << 20):
+            received += len(data)
+    return received
 
 
 @dataclass
@@ -71,6 +81,8 @@ class Server:
         self.port = self._socket.getsockname()[1]
         self._ready = threading.Event()
         self._error: BaseException | None = None
+        self.seen: list[Seen] = []
+        self._saw = threading.Condition()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
         assert self._ready.wait(WAIT)
@@ -79,10 +91,14 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def begin_stop(self) -> None:
+        """Tell it to stop."""
+        self.loop.call_soon_threadsafe(self._over.set)
+
     def stop(self) -> None:
         """Stop it gracefully; again is harmless."""
         if self._thread.is_alive():
-            self.loop.call_soon_threadsafe(self._over.set)
+            self.begin_stop()
             self._thread.join(WAIT)
             assert not self._thread.is_alive()
         if self._error is not None:
@@ -96,7 +112,7 @@ class Server:
 
     async def _main(self) -> None:
         self.loop, self._over = asyncio.get_running_loop(), asyncio.Event()
-        self.service = Service(self.contents, settings=self.settings, **self.options)
+        self.service = Service(self.contents, settings=self.settings, observe=self._observe, **self.options)
         self.listener = Listener(self.service)
         await self.listener.start([self._socket], self.tls)
         self._ready.set()
@@ -125,6 +141,17 @@ class Server:
             connection.sendall(data)
             return read(connection, method)
 
+    def over(self, count: int) -> list[Seen]:
+        """Wait until so many requests are over, since the start: all that they held is let go."""
+        with self._saw:
+            assert self._saw.wait_for(lambda: len(self.seen) >= count, WAIT), self.seen
+            return list(self.seen)
+
+    def _observe(self, seen: Seen) -> None:
+        with self._saw:
+            self.seen.append(seen)
+            self._saw.notify_all()
+
     def begin(self, name: str = "one") -> str:
         """The location of a new upload."""
         reply = self.ask("POST", f"/v2/{name}/blobs/uploads/")
@@ -134,3 +161,29 @@ class Server:
 
 # Times that a test can wait for.
 SHORT = Limits(head=0.3, patience=0.3, linger=0.3)
+
+
+def manifest(config: str | None = None, layers: Sequence[str] = (), **fields: object) -> bytes:
+    """An OCI manifest; of blobs by digest, by default of the empty config, which has to be there."""
+    config = config or Digest.of(b"{}")
+    return json.dumps({
+        "schemaVersion": 2, "mediaType": OCI_MANIFEST,
+        "config": {"mediaType": OCI_EMPTY, "digest": config, "size": 2},
+        "layers": [{"mediaType": OCI_LAYER, "digest": one, "size": 1} for one in layers], **fields,
+    }).encode()
+
+
+def index(*digests: str, **fields: object) -> bytes:
+    """An OCI index."""
+    return json.dumps({
+        "schemaVersion": 2, "mediaType": OCI_INDEX,
+        "manifests": [{"mediaType": OCI_MANIFEST, "digest": one, "size": 1} for one in digests], **fields,
+    }).encode()
+
+
+def put(server: Server, data: bytes, reference: str = "latest", media_type: str | None = OCI_MANIFEST, name: str = "one",
+        query: str = "") -> Reply:
+    """Push a manifest to a repository that has the empty config."""
+    server.contents.add(name, b"{}")
+    headers = {} if media_type is None else {"Content-Type": media_type}
+    return server.ask("PUT", f"/v2/{name}/manifests/{reference}{query}", data, headers)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from lamina.digest import Digest
-from lamina.errors import LaminaError
 from lamina.registry.server.refusal import Refusal
 
 log = logging.getLogger(__name__)
@@ -64,7 +63,7 @@ def unchanged(headers: Mapping[str, str], digest: Digest) -> bool:
     return any(one in ("*", f'"{digest}"') for one in tags)
 
 
-def refusal(error: LaminaError) -> Answer:
+def refusal(error: Exception) -> Answer:
     """The envelope of an error.  What is our own failure is logged in full, and told to the client in general terms."""
     if not isinstance(error, Refusal):
         error = _failure(error)
@@ -90,7 +89,7 @@ def warning_lines(texts: Iterable[str]) -> list[tuple[str, str]]:
     return lines
 
 
-def _failure(error: LaminaError) -> Refusal:
+def _failure(error: Exception) -> Refusal:
     log.error("request failed: %s", error, exc_info=error)
     if is_full(error):
         return Refusal("UNKNOWN", "no space left", status=507)

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+from aiohttp import HttpVersion10
 from aiohttp.web import BaseRequest, Response, StreamResponse
 from multidict import CIMultiDict
 
@@ -52,6 +53,8 @@ class Seen:
 
 # What answers beside the API (a page, health, metrics); None where it does not know the path either.
 Beside = Callable[[BaseRequest], Awaitable[StreamResponse | None]]
+Quick = Callable[[Call], Answer | blobs.Stream]
+Slow = Callable[[Call, Body], Awaitable[Answer]]
 
 
 class _Exchange:
@@ -84,6 +87,7 @@ class Service:
         self.active: set[asyncio.Task[object]] = set()
         self._uploads = Uploads(contents, self.access, self.threads, self.buffers, self.limits)
         self._beside, self._observe, self._warnings = beside, observe, warnings
+        self._quick, self._slow = self._table()
 
     def close(self) -> None:
         """End the threads, when their work is done."""
@@ -112,6 +116,8 @@ class Service:
     async def _respond(self, exchange: _Exchange) -> StreamResponse:
         request = exchange.request
         try:
+            if request.version < HttpVersion10:
+                raise Refusal("UNSUPPORTED", "HTTP/1.1 is spoken here", status=505, headers={"Connection": "close"})
             target = request.raw_path if request.raw_path.startswith("/") else str(request.rel_url)
             if not routes.is_ours(target.partition("?")[0]):
                 if self._beside is not None and (response := await self._beside(request)) is not None:
@@ -124,10 +130,8 @@ class Service:
             answer = await self._answer(call, exchange)
             if isinstance(answer, blobs.Stream):
                 return await self._stream(exchange, answer)
-        except LaminaError as error:
+        except (LaminaError, OSError, MemoryError) as error:
             answer = refusal(error)
-        except (OSError, MemoryError) as error:
-            answer = refusal(LaminaError(str(error)))
         exchange.sent = len(answer.body)
         return self._response(exchange, answer)
 
@@ -137,37 +141,40 @@ class Service:
         if call.method == "DELETE" and call.kind != UPLOAD and not (self.settings.deletes and self.settings.writes):
             raise Refusal("UNSUPPORTED", "deletion is switched off", headers={"Allow": "GET, HEAD"})
 
+    def _table(self) -> tuple[dict[tuple[str, str], Quick], dict[tuple[str, str], Slow]]:
+        """What answers by kind and method: one call in a thread, or, where there is a body, a coroutine."""
+        contents, access, limits, uploads = self.contents, self.access, self.limits, self._uploads
+
+        def base(call: Call) -> Answer:
+            access.admit(call.headers, None, PULL)
+            return document({})
+
+        return {
+            (BASE, "GET"): base,
+            (CATALOG, "GET"): lambda call: listing.catalog(contents, access, call, limits),
+            (TAGS, "GET"): lambda call: listing.tags(contents, access, call, limits),
+            (REFERRERS, "GET"): lambda call: listing.referrers(contents, access, call, limits),
+            (MANIFEST, "GET"): lambda call: manifests.get(contents, access, call),
+            (MANIFEST, "DELETE"): lambda call: manifests.delete(contents, access, call),
+            (BLOB, "GET"): lambda call: blobs.get(contents, access, call),
+            (BLOB, "HEAD"): lambda call: blobs.head(contents, access, call),
+            (BLOB, "DELETE"): lambda call: blobs.delete(contents, access, call),
+            (UPLOAD, "GET"): uploads.status,
+            (UPLOAD, "DELETE"): uploads.cancel,
+        }, {
+            (MANIFEST, "PUT"): self._put_manifest,
+            (UPLOADS, "POST"): uploads.post,
+            (UPLOAD, "PATCH"): uploads.patch,
+            (UPLOAD, "PUT"): uploads.put,
+        }
+
     async def _answer(self, call: Call, exchange: _Exchange) -> Answer | blobs.Stream:
-        """By what is asked for; requests without a stream are one call in a thread."""
-        contents, access, limits, quick = self.contents, self.access, self.limits, self.threads.quick
-        exchange.body = body = Body(exchange.request, limits)
-        match call.kind, "GET" if call.method == "HEAD" else call.method:
-            case kind, "GET" if kind == MANIFEST:
-                return await quick(manifests.get, contents, access, call)
-            case kind, "GET" if kind == BLOB:
-                return await quick(blobs.get if call.method == "GET" else blobs.head, contents, access, call)
-            case kind, "PUT" if kind == MANIFEST:
-                return await self._put_manifest(call, body)
-            case kind, "PATCH" if kind == UPLOAD:
-                return await self._uploads.patch(call, body)
-            case kind, "PUT" if kind == UPLOAD:
-                return await self._uploads.put(call, body)
-            case kind, "POST" if kind == UPLOADS:
-                return await self._uploads.post(call, body)
-            case kind, "GET" if kind == UPLOAD:
-                return await quick(self._uploads.status, call)
-            case kind, "DELETE" if kind == UPLOAD:
-                return await quick(self._uploads.cancel, call)
-            case kind, "DELETE" if kind == MANIFEST:
-                return await quick(manifests.delete, contents, access, call)
-            case kind, "DELETE" if kind == BLOB:
-                return await quick(blobs.delete, contents, access, call)
-        listings = {TAGS: listing.tags, CATALOG: listing.catalog, REFERRERS: listing.referrers}
-        if call.kind in listings:
-            return await quick(listings[call.kind], contents, access, call, limits)
-        assert call.kind == BASE
-        await quick(access.admit, call.headers, None, PULL)
-        return document({})
+        exchange.body = body = Body(exchange.request, self.limits)
+        slow = self._slow.get((call.kind, call.method))
+        if slow is not None:
+            return await slow(call, body)
+        quick = self._quick.get((call.kind, call.method)) or self._quick[call.kind, "GET"]  # HEAD as GET
+        return await self.threads.quick(quick, call)
 
     async def _put_manifest(self, call: Call, body: Body) -> Answer:
         await self.threads.quick(manifests.admit_put, self.access, call, self.limits, body.length)

@@ -31,8 +31,10 @@ class Connection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        # So that `drain` waits until the kernel has everything: buffers are used again then.
-        transport.set_write_buffer_limits(0)
+        # So that `drain` waits until nothing of ours is held on to: buffers are used again then.  asyncio's TLS has its own
+        # copy by then; it compares the other way round, and would stay paused for ever at a high-water mark of 0.
+        over_tls = transport.get_extra_info("sslcontext") is not None
+        transport.set_write_buffer_limits(high=1 if over_tls else 0, low=0)
         super().connection_made(transport)
         manager = self._manager
         if manager is not None and len(manager.connections) > self._limits.connections:
@@ -55,7 +57,7 @@ class Connection(RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("an answer is on its way already")
         answer = refusal(error)
-        response = Response(status=answer.status, body=answer.body, headers={**COMMON, **answer.headers})
+        response = Response(status=answer.status, body=answer.body, headers={**COMMON, **answer.headers, "Connection": "close"})
         response.force_close()
         return response
 

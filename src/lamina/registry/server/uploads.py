@@ -119,24 +119,25 @@ class Uploads:
         most = min(room, announced) if announced is not None else room
         if body.length is not None and body.length > room:
             raise self._too_large()
-        buffer = self.buffers.take()
+        buffer, done = self.buffers.take(), 0
         try:
-            while body.length != 0 and (view := buffer[: most - body.size + 1]):
+            while body.length != 0:
+                view = buffer[: most - done + 1]  # A byte too many shows that there are too many.
                 try:
                     await body.readinto(view)
                 finally:
-                    # What came before the client broke off counts as well; a byte too many does not.
-                    taken = max(0, body.filled - max(0, body.size - most))
-                    if taken:
-                        await self.threads.bulk(upload.write, view[:taken])
-                if body.size > most:
+                    # What came before the client broke off counts as well.
+                    if fresh := min(body.filled, most - done):
+                        await self.threads.bulk(upload.write, view[:fresh])
+                    done += body.filled
+                if done > most:
                     raise Refusal("SIZE_INVALID", f"more than {announced} bytes") if most == announced else self._too_large()
                 if body.filled < len(view):
                     break
         finally:
             self.buffers.give(buffer)
-        if announced is not None and body.size != announced:
-            raise Refusal("SIZE_INVALID", f"{body.size} bytes of {announced}")
+        if announced is not None and done != announced:
+            raise Refusal("SIZE_INVALID", f"{done} bytes of {announced}")
 
     async def _finished(self, call: Call, upload: Upload, digest: Digest) -> Answer:
         return _created(call, await self.threads.bulk(upload.finish, digest))
