@@ -17,7 +17,7 @@ OPTIONS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--n
 
 
 class Browser:
-    """One tab.  `said`: what pages wrote to the console, errors of the browser's own (a refused style, a failed request) too."""
+    """One tab.  `said`: what pages wrote to the console, and what the browser did (a refused style, a failed request)."""
 
     def __init__(self, write: int, read: int) -> None:
         self._write, self._read, self._number, self._rest = write, read, 0, b""
@@ -47,7 +47,8 @@ class Browser:
     def open(self, url: str, width: int = 1280, height: int = 900, *, dark: bool = False, script: bool = True) -> None:
         """Load a page at that size, and wait until it is whole."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+        self.call("Emulation.setEmulatedMedia", features=[
+            {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
         self.call("Emulation.setScriptExecutionDisabled", value=not script)
         self._events.clear()
         self.call("Page.navigate", url=url)

@@ -21,7 +21,8 @@ def read_item(store: BlobStore, shelf: Shelf, repository: str, digest: str) -> I
     names = shelf.names(repository, row.digest)
     if oci.is_index(row.media_type):
         index = oci.parse_index(store.document(row.digest), row.media_type, row.digest)
-        return Index(row.digest, row.media_type, tuple(_member(shelf, one) for one in index.manifests), index.annotations, names)
+        members = tuple(_member(shelf, one) for one in index.manifests)
+        return Index(row.digest, row.media_type, members, index.annotations, names)
     return _image(store, shelf, row, names) if oci.is_manifest(row.media_type) else None
 
 

@@ -12,8 +12,8 @@ REST: Final = 10  # what takes a second to make is not made again for ten
 
 
 class Kept(Generic[T]):
-    """`make` is run by one thread at a time: when the value is asked for and is older than `age` seconds, and `key` says that it
-    has changed or it is older than `oldest`."""
+    """`make` is run by one thread at a time: when the value is asked for and is older than `age` seconds, and `key` says that
+    it has changed, or it is older than `oldest`."""
 
     def __init__(self, make: Callable[[], T | None], key: Callable[[], object], *, age: float, patience: float,
                  oldest: float = float("inf")) -> None:

@@ -1,7 +1,7 @@
 """The store's figures over time: lines of JSON in `state/showcase/series`, at most one an hour, for a year.
 
-A line is {"time": seconds since 1970, "pushed", "layers", "chunks", "stored": bytes}.  Lines that make no sense are passed over,
-and losing the file costs the picture of the past only.
+A line is {"time": seconds since 1970, "pushed", "layers", "chunks", "stored": bytes}.  Lines that make no sense are passed
+over, and losing the file costs the picture of the past only.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _parsed(lines: Iterable[bytes]) -> list[Point]:
             point = Point(float(value["time"]), *(int(value[name]) for name in _NAMES))
         except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
             continue
-        numbers = (point.pushed, point.layers, point.chunks, point.stored)
-        if 0 <= point.time < 1e11 and all(0 <= one < _BIGGEST for one in numbers) and (not found or point.time > found[-1].time):
+        sound = 0 <= point.time < 1e11 and all(0 <= getattr(point, name) < _BIGGEST for name in _NAMES)
+        if sound and (not found or point.time > found[-1].time):
             found.append(point)
     return found

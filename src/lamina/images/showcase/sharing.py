@@ -102,8 +102,9 @@ def _gathered(by_layers: list[tuple[frozenset[str], int]], holders: Mapping[str,
     names = sorted({image for images in bytes_of for image in images})
     number = {image: place for place, image in enumerate(names)}
     order = {images: place for place, images in enumerate(bytes_of)}
-    return Counted(time.time(), total, names, [(sorted(number[one] for one in images), size) for images, size in bytes_of.items()],
-                   {layer: [(order[images], size) for images, size in rows.items()] for layer, rows in layers.items()}, partial)
+    sets = [(sorted(number[one] for one in images), size) for images, size in bytes_of.items()]
+    split = {layer: [(order[images], size) for images, size in rows.items()] for layer, rows in layers.items()}
+    return Counted(time.time(), total, names, sets, split, partial)
 
 
 def sharing_of(counted: Counted, shelf: Shelf, manifest: str, may: Callable[[str], bool]) -> Sharing | None:

@@ -26,8 +26,11 @@ DEPTH = 16  # of indexes in indexes that are looked into
 
 class Shelf:
     """`blobs`: what there is by digest, without texts; `images`: by manifest; `holders`: layer -> manifests of images with it;
-    `places`: manifest -> (repository, shown name) of all that lead to it; `reached`: all that any name leads to; `pushed`: bytes of all tags, each with all of its content; `layers`, `documents`: of what
-    is reached, each once."""
+    `places`: manifest -> (repository, shown name) of all that lead to it; `members`: all that a repository leads to; `reached`:
+    all that any name does.
+
+    `pushed`: bytes of all tags, each with all of its content; `layers`, `documents`: of what is reached, each once.
+    """
 
     def __init__(self, catalog: Catalog, named: Named) -> None:
         self.images: dict[str, ImageRow] = {row.manifest: row for row in catalog.images()}

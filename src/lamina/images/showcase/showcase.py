@@ -48,7 +48,7 @@ def familiar(reference: Reference) -> str | None:
 class Showcase:
     """A `lamina.registry.server.page.Library`.
 
-    `named`: under which name the server has a reference of the catalog, None if it has it not; `traffic`: what the server counts.
+    `named`: under which name the server has a reference of the catalog, None if it has not; `traffic`: what the server counts.
     """
 
     def __init__(self, store: BlobStore, *, named: Named = familiar, traffic: Callable[[], Traffic] = Traffic,
@@ -57,7 +57,8 @@ class Showcase:
         self._files = LayerFiles(store)
         self.counting = Counting(store, lambda: Shelf(store.catalog, named))
         # A commit may draw its number some time before it is there to be seen, so a picture that is a minute old is made anew.
-        self._shelves = Kept(lambda: Shelf(store.catalog, named), store.catalog.sequence, age=fresh, oldest=60, patience=PATIENCE)
+        self._shelves = Kept(lambda: Shelf(store.catalog, named), store.catalog.sequence, age=fresh, patience=PATIENCE,
+                             oldest=60)
         self._counts = Kept(self.counting.read, self.counting.key, age=fresh, patience=PATIENCE)
 
     def start(self) -> None:

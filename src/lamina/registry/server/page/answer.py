@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Final
 
 _STATIC: Final = Path(__file__).with_name("static")
-_TYPES: Final = {"style.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml"}
+_TYPES: Final = {
+    "style.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml"}
 # Nothing from elsewhere, nothing inline, no frames, forms to this server alone.
-POLICY: Final = ("default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
-                 "base-uri 'none'; frame-ancestors 'none'")
+POLICY: Final = ("default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+                 "form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 _COMMON: Final = {
     "Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin", "X-Frame-Options": "DENY"}

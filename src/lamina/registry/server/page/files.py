@@ -25,49 +25,68 @@ from lamina.registry.server.page.words import (
 
 ROWS = 200
 _PREFIX = 1000  # bytes of a prefix that is looked for
+_DEPTH = 30  # directories that are linked
 # Type flags of a tar -> bits of a mode.
 _KINDS = {"1": 0o100000, "2": 0o120000, "3": 0o020000, "4": 0o060000, "5": 0o040000, "6": 0o010000}
 
 
 def files_page(library: Library, repository: str, image: Image, layer: str, query: Mapping[str, str]) -> Page:
     """The layer is one of the image's."""
-    prefix = query.get("prefix", "").encode("utf-8", "surrogateescape" if _was_bytes(query.get("prefix", "")) else "replace")[:_PREFIX]
+    prefix = _as_bytes(query.get("prefix", ""))[:_PREFIX]
     text = query.get("start", "0")
     start = int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
     found = library.files(layer, prefix, start, ROWS)
     place = next(number for number, one in enumerate(image.layers) if one.digest == layer)
     title = f'<h1>Layer {place + 1} <span class="digest soft">{safe(short(layer))}</span></h1>'
-    lead = f'<p class="lead">{plural(found.total, "entry")}, {size(image.layers[place].size)}, {safe(image.layers[place].media_type, 100)}</p>'
+    told = f"{plural(found.total, 'entry')}, {size(image.layers[place].size)}, {safe(image.layers[place].media_type, 100)}"
+    lead = f'<p class="lead">{told}</p>'
     crumbs = [("Repositories", "/"), (repository, repository_url(repository)),
               (image.names[0] if image.names else short(image.digest), item_url(repository, image.digest))]
-    inside = _form(repository, image, layer, prefix) + _listed(repository, image, layer, found)
+    inside = (_form(repository, image, layer, prefix) + _trail(repository, image, layer, prefix)
+              + _listed(repository, image, layer, found))
     on = files_url(repository, image.digest, layer, prefix, found.next) if found.next is not None else ""
     back = files_url(repository, image.digest, layer, prefix) if start else ""
     told = f"from entry {number(start + 1)}" if start else ""
-    return document(f"Layer {place + 1}", title + lead + section("Files", inside + pager(back, on, told), name="files"), crumbs=crumbs)
+    inside = section("Files", inside + pager(back, on, told), name="files")
+    return document(f"Layer {place + 1}", title + lead + inside, crumbs=crumbs)
 
 
-def _was_bytes(text: str) -> bool:
-    """Whether it was decoded from what is no UTF-8, as paths in a link may be; other surrogates cannot be encoded so."""
-    return all(not "\ud800" <= one <= "\udfff" or "\udc80" <= one <= "\udcff" for one in text)
+def _as_bytes(text: str) -> bytes:
+    """What it was decoded from: paths need not be UTF-8."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace")
+
+
+def _trail(repository: str, image: Image, layer: str, prefix: bytes) -> str:
+    """Links to the directories above."""
+    parts = prefix.split(b"/")[:-1]
+    if not parts:
+        return ""
+    links = [f'<a href="{files_url(repository, image.digest, layer)}">all</a>']
+    for count, part in enumerate(parts[:_DEPTH], 1):
+        above = b"/".join(parts[:count]) + b"/"
+        links.append(f'<a href="{files_url(repository, image.digest, layer, above)}">{isolated(from_bytes(part), 80)}</a>')
+    return f'<nav class="trail code" aria-label="Directories">{"".join(links)}</nav>'
 
 
 def _form(repository: str, image: Image, layer: str, prefix: bytes) -> str:
     path = link(f"/files/{repository}@{image.digest}")
     return (f'<form class="filter" action="{path}"><input type="hidden" name="layer" value="{safe(layer)}">'
-            f'<input type="search" name="prefix" aria-label="Beginning of the path" placeholder="Beginning of the path: usr/bin/" '
+            '<input type="search" name="prefix" aria-label="Beginning of the path" placeholder="usr/bin/" '
             f'maxlength="{_PREFIX}" value="{safe(from_bytes(prefix), _PREFIX)}"><button type="submit">Show</button></form>')
 
 
 def _listed(repository: str, image: Image, layer: str, found: Files) -> str:
     if not found.files:
-        return '<p class="note">Nothing begins so.</p>' if found.next is None else '<p class="note">Nothing so far.</p>'
+        return f'<p class="note">{"Nothing begins so." if found.next is None else "Nothing so far: there is more."}</p>'
     return table("files", ("Path", "Mode", "Owner", "Size", "Modified"), _rows(repository, image, layer, found), (3,))
 
 
 def _rows(repository: str, image: Image, layer: str, found: Files) -> Iterator[list[str]]:
     for one in found.files:
-        path = f'<bdi>{safe(from_bytes(one.path), 300)}</bdi>'
+        path = isolated(from_bytes(one.path))
         under = one.path.removeprefix(b"./").removeprefix(b"/")
         if one.kind == "5" and under and len(under) < _PREFIX:
             path = f'<a href="{files_url(repository, image.digest, layer, under.rstrip(b"/") + b"/")}">{path}</a>'

@@ -68,10 +68,12 @@ def _layers(repository: str, one: Image, sharing: Sharing | None) -> str:
     if not one.layers:
         return section("Layers", '<p class="note">It has none.</p>')
     drawn = pictures.strip(one, repository, sharing) + (_KEYS if sharing else "")
-    note = "As wide as they are large, the lowest at the left." + ("" if sharing or one.artifact else " What is shared is being counted.")
+    note = "As wide as they are large, the lowest at the left." + (
+        "" if sharing or one.artifact else " What is shared is being counted.")
     more = f'<p class="note">The first {LAYERS} of {number(len(one.layers))}.</p>' if len(one.layers) > LAYERS else ""
-    made = {step.layer: step.created_by for step in one.history if step.layer is not None}
-    rows = (_layer(repository, one, place, layer, sharing, made.get(place, "")) for place, layer in enumerate(one.layers[:LAYERS]))
+    made = {step.layer: step.created_by or step.comment for step in one.history if step.layer is not None}
+    rows = (_layer(repository, one, place, layer, sharing, made.get(place, ""))
+            for place, layer in enumerate(one.layers[:LAYERS]))
     heading = ("Layer", "Size", "Shared", "Own", "Files", "Made by")
     return section("Layers", drawn + table("layers", heading, rows, (1, 2, 3, 4)) + more, note, "layer-list")
 
@@ -82,17 +84,18 @@ def _layer(repository: str, one: Image, place: int, layer: Layer, sharing: Shari
     files = number(layer.entries) if layer.entries else "" if layer.here else "not here"
     if layer.entries:
         files = f'<a href="{files_url(repository, one.digest, layer.digest)}">{files}</a>'
-    return [f'{place + 1} <span class="digest soft" title="{safe(layer.digest)}&#10;{safe(layer.media_type)}">'
-            f"{safe(short(layer.digest))}</span>", size(layer.size), *told, files, f'<span class="code">{isolated(made, 160)}</span>'
-            if made else safe(layer.media_type, 80) if one.artifact else ""]
+    words = f'<span class="code">{isolated(made, 160)}</span>' if made else safe(layer.media_type, 80) if one.artifact else ""
+    tip = f"{safe(layer.digest)}&#10;{safe(layer.media_type)}"
+    return [f'<span class="once">{place + 1} <span class="digest soft" title="{tip}">'
+            f"{safe(short(layer.digest))}</span></span>", size(layer.size), *told, files, words]
 
 
 def _sharing(one: Image, sharing: Sharing | None) -> str:
     if sharing is None:
         return ""
     whole = sharing.own + sharing.shared
-    note = (f"{size(sharing.shared)} of {size(whole)} ({percent(sharing.shared / max(whole, 1))}) of its chunks are in other images, "
-            f"too; {size(sharing.own)} in this one alone. Counted {ago(sharing.counted)}"
+    note = (f"{size(sharing.shared)} of {size(whole)} ({percent(sharing.shared / max(whole, 1))}) of its chunks are in other "
+            f"images, too; {size(sharing.own)} in this one alone. Plain bytes, with the recipes; counted {ago(sharing.counted)}"
             + (", as far as that was not too much." if sharing.partial else "."))
     shown = sharing.others[:OTHERS]
     more = len(sharing.others) - len(shown) + sharing.more
@@ -107,10 +110,11 @@ def _history(repository: str, one: Image) -> str:
             made = ""
             if step.layer is not None and step.layer < len(one.layers):
                 layer = one.layers[step.layer]
-                made = f'<a href="{files_url(repository, one.digest, layer.digest)}">{step.layer + 1}</a> · {size(layer.size)}'
+                there = f'<a href="{files_url(repository, one.digest, layer.digest)}">{step.layer + 1}</a>'
+                made = f'<span class="once">{there if layer.entries else step.layer + 1} · {size(layer.size)}</span>'
             words = step.created_by or step.comment
             yield [f'<span class="code">{isolated(words, 2000)}</span>' if words else '<span class="soft">–</span>', made,
-                   safe(step.created[:19].replace("T", " "), 40)]
+                   f'<span class="once">{safe(step.created[:19].replace("T", " "), 40)}</span>']
 
     if not one.history:
         return ""

@@ -25,8 +25,9 @@ def steps(store: Store) -> str:
     for place, (name, count, more, kind) in enumerate(rows):
         y = place * _ROW
         told = "being counted" if count is None else size(count)
+        times = f" · {ratio(store.pushed, count)}" if place and count else ""
         parts += [text(0, y + 15, name, "name"),
-                  text(100, y + 15, told if not place or not count else f"{told} · {ratio(store.pushed, count)}", "value", "end"),
+                  text(100, y + 15, told + times, "value", "end"),
                   rect(0, y + 22, 100, 12, "track", round_=6),
                   rect(0, y + 22, 100 * (count or 0) / most, 12, kind, round_=6, tip=f"{name}, {more}: {told}")]
     return picture("steps", "What is left of what was pushed: " + ", ".join(
@@ -58,7 +59,7 @@ def _grid(y: float, words: str) -> list[str]:
 
 
 def strip(image: Image, repository: str, sharing: Sharing | None) -> str:
-    """The layers side by side, the lowest first, as wide as they are large, each divided into what others have and its own."""
+    """The layers side by side, the lowest first, as wide as they are large, each divided into what others have and what not."""
     shown, rest = image.layers[:_STRIPS], image.layers[_STRIPS:]
     widths = [max(layer.size, 1) for layer in shown] + ([max(sum(layer.size for layer in rest), 1)] if rest else [])
     least = sum(widths) / 150
@@ -88,7 +89,7 @@ def _split(x: float, width: float, place: int, layer: Layer, sharing: Sharing | 
         part = inner * shared / (own + shared)
         tip += f"; shared {size(shared)}, its own {size(own)}"
         drawn = rect(x, 4, part, 44, "shared", tip=tip) + rect(x + part, 4, inner - part, 44, "own", tip=tip)
-    return drawn + (text(x + width / 2, 31, str(place + 1), "on", "middle") if width > 5 else "")
+    return drawn + (text(x, 31, str(place + 1), "on", dx=9) if width > 8 else "")
 
 
 def others(image: Image, sharing: Sharing, shown: Sequence[Other]) -> str:
@@ -98,10 +99,11 @@ def others(image: Image, sharing: Sharing, shown: Sequence[Other]) -> str:
     for place, other in enumerate(shown):
         y, share = place * _ROW, other.shared / whole
         told = f"{size(other.shared)} · {percent(share)}"
-        parts += [f'<foreignObject x="0" y="{y}" width="64%" height="20">{_named(other)}</foreignObject>',
+        parts += [f'<foreignObject x="0" y="{y}" width="64%" height="22">{_named(other)}</foreignObject>',
                   text(100, y + 15, told, "value", "end"), rect(0, y + 22, 100, 12, "track", round_=6),
                   rect(0, y + 22, 100 * share, 12, "shared", round_=6, tip=f"{other.name} has {told} of this image")]
-    return picture("sharing", f"What other images have of the {size(whole)} of this one", len(shown) * _ROW, parts, role="group")
+    label = f"What other images have of the {size(whole)} of this one"
+    return picture("sharing", label, len(shown) * _ROW, parts, role="group")
 
 
 def _named(other: Other) -> str:

@@ -35,6 +35,7 @@ def platforms(names: tuple[str, ...]) -> str:
 def _rows(one: Repository, tags: tuple[Tag, ...]) -> Iterator[list[str]]:
     for tag in tags:
         words = isolated(tag.name, 128) if tag.name else '<span class="soft">untagged</span>'
+        digest, exact = safe(short(tag.digest)), item_url(one.name, tag.digest)
         yield [f'<a href="{item_url(one.name, tag.name or tag.digest)}">{words}</a>',
-               f'<a class="digest" href="{item_url(one.name, tag.digest)}" title="{safe(tag.digest)}">{safe(short(tag.digest))}</a>',
+               f'<a class="digest" href="{exact}" title="{safe(tag.digest)}">{digest}</a>',
                platforms(tag.platforms), size(tag.size), ago(tag.created), ago(tag.pushed)]

@@ -45,13 +45,14 @@ def respond(library: Library, path: str, query: Mapping[str, str], may: May) -> 
         answer.headers["Retry-After"] = "3"
         return answer
     except LaminaError:  # what is wrong with the store is for the log, and not for whoever looks at a page
-        return problem(500, "This cannot be shown", "The store could not be read. Its owner finds more in the log of the server.")
+        return problem(500, "This cannot be shown", "The store could not be read; the log of the server says more.")
 
 
 def _found(library: Library, path: str, query: Mapping[str, str], may: May) -> Page:
     if path == "/":
         visible = [one for one in library.repositories() if may(one.name)]
-        return search(library, visible, asked, may) if (asked := query.get("q", "")).strip() else home(library, visible, query)
+        asked = query.get("q", "")
+        return search(library, visible, asked, may) if asked.strip() else home(library, visible, query)
     room, _, rest = path[1:].partition("/")
     if room == "r" and rest:
         return _shown(library, rest, query, may)

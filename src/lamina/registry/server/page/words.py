@@ -10,11 +10,12 @@ from urllib.parse import quote, urlencode
 
 LONGEST: Final = 300  # characters of a text that are shown; there are names of some megabytes
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
-_STEPS: Final = ((365 * 86400, "year"), (30 * 86400, "month"), (7 * 86400, "week"), (86400, "day"), (3600, "hour"), (60, "minute"))
+_DAY: Final = 86400
+_STEPS: Final = ((365 * _DAY, "year"), (30 * _DAY, "month"), (7 * _DAY, "week"), (_DAY, "day"), (3600, "hour"), (60, "minute"))
 
 
 def safe(text: object, longest: int = LONGEST) -> str:
-    r"""Text for HTML and for attributes: markup escaped, what cannot be seen or turns the writing as `\x1b`, `\u202e`, cut short."""
+    r"""Text for HTML and for attributes: markup escaped, what cannot be seen or turns the writing as `\x1b`, cut short."""
     plain = text if isinstance(text, str) else str(text)
     if len(plain) > longest:
         plain = plain[:longest] + "…"
@@ -101,7 +102,11 @@ def item_url(repository: str, reference: str) -> str:
 
 def files_url(repository: str, manifest: str, layer: str, prefix: bytes = b"", start: int = 0) -> str:
     """Where files of a layer are shown."""
-    query = {"layer": layer, **({"prefix": prefix} if prefix else {}), **({"start": str(start)} if start else {})}
+    query: dict[str, str | bytes] = {"layer": layer}
+    if prefix:
+        query["prefix"] = prefix
+    if start:
+        query["start"] = str(start)
     return link(f"/files/{repository}@{manifest}", query)
 
 
