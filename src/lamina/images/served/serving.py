@@ -1,114 +1,120 @@
-"""`lamina serve`: worker processes over one store, and what is to be done beside requests.
+"""`lamina serve`: a registry over one store, in one process or several.
 
-One process is enough for one core's worth of HTTP; hashing, compression and reading run in threads without the interpreter's
-lock in any case.  With several, each opens the store itself; they share the sockets, which the first process has bound.
+    serving.py      what is asked for; sockets; one process, or a supervisor of several
+    supervisor.py   starts worker processes, and starts those again that have died
+    worker.py       one process: an event loop, a store of its own, stop and reload by signals
+    beside.py       what answers beside the API: the page, metrics, health
+    upkeep.py       what is to be done beside requests: leases, uploads that are over, collections
+
+Hashing, compression and reading run in threads without the interpreter's lock, so that one process is enough for large blobs; small
+requests are Python's, and want one a core.  Every process opens the store itself; all accept on the same sockets, which the first has
+bound.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import signal
+import json
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Self
 
-from lamina.errors import LaminaError
+from lamina.errors import LaminaError, StorageError
 
 if TYPE_CHECKING:
-    from lamina.images.served.contents import StoreContents
+    from lamina.registry.server.access.live import Live
+    from lamina.registry.server.configured import Settings
 
-TENDING: Final = 5.0  # seconds between two looks at what nobody uses any more
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """How a store is served.  `expiry`: seconds after which an upload that nobody goes on with is forgotten."""
+    """What the command line says; None: what the configuration says.
 
-    host: str = "127.0.0.1"
-    port: int = 5000
-    certificate: Path | None = None
-    key: Path | None = None
+    `listen`: HOST:PORT; `certificate`, `key`: PEM files; `grace`: seconds that requests have to end in; `slots`: large blobs
+    that run through the pipeline at once in each process (0: one a core).
+    """
+
+    store: str
+    config: str | None = None
+    listen: str | None = None
+    certificate: str | None = None
+    key: str | None = None
+    workers: int | None = None
+    read_only: bool = False
     compression: str = "zstd:1"
     grace: float = 30.0
-    expiry: float = 24 * 3600.0
     slots: int = 0
 
+    def encode(self) -> str:
+        """For another process."""
+        return json.dumps(asdict(self))
 
-def serve(store: Path, options: Served, told: Callable[[str], None], problem: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT.  `told` hears of each address, `problem` of what went wrong beside requests.
+    @classmethod
+    def decode(cls, text: str) -> Self:
+        """The inverse."""
+        value: dict[str, Any] = json.loads(text)
+        return cls(**value)
 
-    `LaminaError`.
-    """
+    def live(self, say: Say) -> Live:
+        """The configuration as it is now and will be; `LaminaError`."""
+        from lamina.registry.server.access.live import Live
+
+        return Live(Path(self.config) if self.config is not None else None, override=self._override, say=say)
+
+    def _override(self, settings: Settings) -> Settings:
+        from lamina.registry.server.access.values import address
+        from lamina.registry.server.configured import TlsFiles
+
+        if self.listen is not None:
+            settings = replace(settings, listen=address(self.listen))
+        if self.certificate is not None and self.key is not None:
+            settings = replace(settings, tls=TlsFiles(Path(self.certificate).resolve(), Path(self.key).resolve()))
+        if self.workers is not None:
+            settings = replace(settings, workers=self.workers)
+        return replace(settings, read_only=True) if self.read_only else settings
+
+
+def serve(options: Served, told: Say, say: Say) -> None:
+    """Serve until SIGTERM or SIGINT.  `told` hears of each address, `say` of what goes wrong or changes; `LaminaError`."""
+    from lamina.images.served.supervisor import supervise
+    from lamina.images.served.worker import run
     from lamina.registry.server.serve import bind
+    from lamina.store import BlobStore
 
+    live = options.live(say)
+    settings = live.settings
+    with BlobStore.open(Path(options.store)) as store:  # what is wrong with it is said before anybody connects
+        for note in store.notes:
+            say(note)
+    host, port = settings.listen.host, settings.listen.port
     try:
-        sockets = bind(options.host, options.port)
+        sockets = bind(host, port)
     except OSError as error:
-        where = f"{options.host}:{options.port}"
-        raise LaminaError(f"cannot listen: {error.strerror or error}", where, "choose another --listen") from error
+        raise StorageError(f"cannot listen: {error.strerror or error}", f"{host}:{port}", "choose another --listen") from error
     try:
-        asyncio.run(_run(store, options, sockets, told, problem))
+        for text in settings.cautions():
+            say(text)
+
+        def ready() -> None:
+            for url in dict.fromkeys(_url(each, settings) for each in sockets):
+                told(url)
+
+        if settings.workers == 1:
+            run(options, sockets, say, ready, keeper=True)
+        else:
+            supervise(options, sockets, settings.workers, say, ready)
     finally:
         for each in sockets:
             each.close()
 
 
-async def _run(path: Path, options: Served, sockets: list[socket.socket], told: Callable[[str], None],
-               problem: Callable[[str], None]) -> None:
-    from lamina.images.served.contents import StoreContents
-    from lamina.registry.server.app import Service
-    from lamina.registry.server.serve import Listener
-    from lamina.store import BlobStore
-
-    with BlobStore.open(path) as store:
-        contents = StoreContents(store, compression=options.compression, slots=options.slots)
-        try:
-            listener = Listener(Service(contents))
-            stop = _stopped()
-            await listener.start(sockets, _tls(options))
-            for each in sockets:
-                told(_url(each, options))
-            tending = asyncio.create_task(_tend(contents, options.expiry, problem))
-            await stop.wait()
-            await listener.stop(options.grace)
-            tending.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await tending
-        finally:
-            contents.close()
-
-
-def _stopped() -> asyncio.Event:
-    """Set by the first SIGTERM or SIGINT."""
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, stop.set)
-    return stop
-
-
-async def _tend(contents: StoreContents, expiry: float, problem: Callable[[str], None]) -> None:
-    while True:
-        try:
-            await asyncio.to_thread(contents.tend, expiry)
-        except LaminaError as error:
-            problem(str(error))
-        await asyncio.sleep(TENDING)
-
-
-def _tls(options: Served):  # type: ignore[no-untyped-def]
-    import ssl
-
-    if options.certificate is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(options.certificate, options.key)
-    return context
-
-
-def _url(one: socket.socket, options: Served) -> str:
+def _url(one: socket.socket, settings: Settings) -> str:
     host, port = one.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    return f"{'https' if options.certificate else 'http'}://{shown}:{port}"
+    return f"{'https' if settings.tls else 'http'}://{shown}:{port}"
+
+
+__all__ = ["LaminaError", "Served", "serve"]
