@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from lamina.registry.server.access import keys
 from lamina.registry.server.access.hashing import Hasher
 from lamina.registry.server.access.tokens import Bearer
-from lamina.registry.server.settings import Token
+from lamina.registry.server.configured import Token
 
 NOW = 1_800_000_000
 SETTINGS = Token("https://auth.example/token", "registry.example", "issuer.example", Path("/keys"))

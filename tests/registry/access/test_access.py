@@ -16,7 +16,7 @@ from lamina.registry.server.access.grants import Grant
 from lamina.registry.server.access.htpasswd import Users
 from lamina.registry.server.access.identity import Identity
 from lamina.registry.server.refusal import Refusal
-from lamina.registry.server.settings import Rule, Settings
+from lamina.registry.server.configured import Rule, Settings
 from registry.access.kit import Counting, basic, bearer, claims, hashed, token
 
 EVERY = frozenset({"pull", "push", "delete", "catalog"})

@@ -13,7 +13,7 @@ from lamina.errors import InvalidContent, LimitExceeded, NotFound, StorageError
 from lamina.registry.server.access import values
 from lamina.registry.server.access.configuration import parse, read
 from lamina.registry.server.access.tables import Table
-from lamina.registry.server.settings import Deletion, Htpasswd, Limits, Listen, Rule, Settings, TlsFiles, Token
+from lamina.registry.server.configured import Deletion, Htpasswd, Limits, Listen, Rule, Settings, TlsFiles, Token
 
 FILE = Path("/etc/lamina/serve.toml")
 DOCUMENT = Path(package.__file__).with_name("CONFIG.md")

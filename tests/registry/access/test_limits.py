@@ -6,7 +6,7 @@ import pytest
 
 from lamina.registry.server.access.limits import Buckets, Throttle, Uploads, check_blob, check_manifest, network
 from lamina.registry.server.refusal import Refusal
-from lamina.registry.server.settings import Limits
+from lamina.registry.server.configured import Limits
 from registry.access.kit import Clock
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from lamina.registry.server.access import rules as module
 from lamina.registry.server.access.rules import Rules
-from lamina.registry.server.settings import Rule
+from lamina.registry.server.configured import Rule
 
 
 def rule(pattern: str, actions: str, users: Sequence[str] = (), groups: Sequence[str] = (), anonymous: bool = False) -> Rule:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lamina.errors import InvalidContent, NotFound
-from lamina.registry.server.settings import TlsFiles
+from lamina.registry.server.configured import TlsFiles
 from lamina.registry.server.tls import ServerTls
 from registry.conftest import Pki
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ssl
 
 from lamina.errors import InvalidContent, NotFound
-from lamina.registry.server.settings import TlsFiles
+from lamina.registry.server.configured import TlsFiles
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 

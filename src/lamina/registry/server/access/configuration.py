@@ -11,7 +11,7 @@ from lamina.registry.server.access import files, values
 from lamina.registry.server.access.identity import is_user
 from lamina.registry.server.access.patterns import is_pattern
 from lamina.registry.server.access.tables import Table, nearest
-from lamina.registry.server.settings import ACTIONS, Deletion, Htpasswd, Limits, Listen, Rule, Settings, TlsFiles, Token
+from lamina.registry.server.configured import ACTIONS, Deletion, Htpasswd, Limits, Listen, Rule, Settings, TlsFiles, Token
 
 _WHAT = "the configuration of the server"
 _MAX_FILE = 1 << 20

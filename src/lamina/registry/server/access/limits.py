@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from lamina.registry.hosts import address_of
 from lamina.registry.server.refusal import Refusal
-from lamina.registry.server.settings import Limits
+from lamina.registry.server.configured import Limits
 
 MAX_KEYS = 1 << 16
 

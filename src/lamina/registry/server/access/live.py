@@ -23,7 +23,7 @@ from lamina.registry.server.access.htpasswd import Users
 from lamina.registry.server.access.identity import Gate
 from lamina.registry.server.access.tokens import Bearer
 from lamina.registry.server.access.watch import Watched
-from lamina.registry.server.settings import Htpasswd, Settings, TlsFiles, Token
+from lamina.registry.server.configured import Htpasswd, Settings, TlsFiles, Token
 from lamina.registry.server.tls import ServerTls
 
 # Seconds between two looks at the files.

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lamina.registry.server.access.patterns import Pattern
-from lamina.registry.server.settings import Rule
+from lamina.registry.server.configured import Rule
 
 # Names come from clients; one is at most 255 letters long.
 _REMEMBERED = 4096

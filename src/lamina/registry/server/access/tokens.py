@@ -19,7 +19,7 @@ from lamina import jsonlimits
 from lamina.errors import LaminaError
 from lamina.registry.server.access.identity import MAX_USER, Claims, Identity, NotKnown
 from lamina.registry.server.access.keys import Key, candidates
-from lamina.registry.server.settings import Token
+from lamina.registry.server.configured import Token
 
 MAX_TOKEN = 16 << 10
 MAX_ENTRIES, MAX_ACTIONS = 1000, 32

@@ -6,7 +6,7 @@ import re
 from urllib.parse import urlsplit
 
 from lamina.registry.hosts import split_port
-from lamina.registry.server.settings import Listen
+from lamina.registry.server.configured import Listen
 
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?) ?(?:([kmgtp])(i?)b?|b)?", re.ASCII | re.IGNORECASE)
 _POWERS = "kmgtp"
