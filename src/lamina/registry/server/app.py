@@ -68,7 +68,7 @@ class _Exchange:
 
 
 class Service:
-    """Answers the requests of one event loop.  `close` when no more come."""
+    """Answers the requests of one event loop, in which it is made.  `close` when no more come."""
 
     def __init__(
         self,

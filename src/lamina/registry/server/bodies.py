@@ -69,7 +69,9 @@ class Body:
             await self._request.writer.write(_CONTINUE)
             self._request.writer.output_size = 0  # It is no part of the answer.
         try:
-            data = await self._pace.wait(self._request.content.readany())
+            # What has come already needs no clock.
+            content = self._request.content
+            data = content.read_nowait() or await self._pace.wait(content.readany())
         except TooSlowError:
             raise Refusal("UNSUPPORTED", "the body came too slowly", status=408) from None
         except _BROKEN:
