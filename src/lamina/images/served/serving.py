@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from lamina.errors import LaminaError, StorageError
+from lamina.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
     from lamina.registry.server.access.live import Live
@@ -65,11 +65,14 @@ class Served:
         return Live(Path(self.config) if self.config is not None else None, override=self._override, say=say)
 
     def _override(self, settings: Settings) -> Settings:
-        from lamina.registry.server.access.values import address
+        from lamina.registry.server.access.values import listen
         from lamina.registry.server.configured import TlsFiles
 
         if self.listen is not None:
-            settings = replace(settings, listen=address(self.listen))
+            where = listen(self.listen)
+            if where is None:
+                raise UsageError(f"{self.listen[:160]!r} is no address to listen on", hint="expected HOST:PORT, or :PORT for all")
+            settings = replace(settings, listen=where)
         if self.certificate is not None and self.key is not None:
             settings = replace(settings, tls=TlsFiles(Path(self.certificate).resolve(), Path(self.key).resolve()))
         if self.workers is not None:
@@ -115,6 +118,3 @@ def _url(one: socket.socket, settings: Settings) -> str:
     host, port = one.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     return f"{'https' if settings.tls else 'http'}://{shown}:{port}"
-
-
-__all__ = ["LaminaError", "Served", "serve"]

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from lamina.errors import LaminaError
@@ -21,16 +22,22 @@ TENDING: Final = 5.0  # seconds between two looks
 
 
 class Upkeep:
-    """Of one process; only the keeper collects."""
+    """Of one process; only the keeper collects.  `changed` is called in the loop when the configuration has."""
 
-    def __init__(self, contents: StoreContents, live: Live, metrics: Metrics, say: Say, *, keeper: bool) -> None:
+    def __init__(self, contents: StoreContents, live: Live, metrics: Metrics, say: Say, changed: Callable[[], None], *,
+                 keeper: bool) -> None:
         self._contents, self._live, self._metrics, self._say, self._keeper = contents, live, metrics, say, keeper
+        self._changed = changed
+        self._settings = live.settings
         self._collected = time.monotonic()
 
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
             settings = self._live.settings
+            if settings is not self._settings:
+                self._settings = settings
+                self._changed()
             try:
                 await asyncio.to_thread(self._live.refresh)
                 await asyncio.to_thread(self._contents.tend, settings.upload_expiry)

@@ -5,7 +5,7 @@ Actions are `pull`, `push`, `delete`, and `catalog` (which has no repository).  
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 PULL: Final = "pull"
@@ -24,8 +24,11 @@ class Grant(Protocol):
 class Access(Protocol):
     """Knows users by the headers of their requests."""
 
-    def admit(self, headers: Mapping[str, str], repository: str | None, action: str, /) -> Grant:
+    def admit(self, headers: Mapping[str, str], repository: str | None, action: str, /,
+              also: Sequence[tuple[str, str]] = ()) -> Grant:
         """Let the request through, or raise a `Refusal`: `UNAUTHORIZED` with `WWW-Authenticate`, `DENIED`, `TOOMANYREQUESTS`.
+
+        `also`: (repository, action) that a token should be asked for as well, if one is; not having that refuses nothing.
 
         `repository` None with `pull` is the question whether one is known at all (`GET /v2/`), with `catalog` the list of all.
         """
@@ -37,5 +40,6 @@ class AllowAll:
     def may(self, repository: str, action: str, /) -> bool:
         return True
 
-    def admit(self, headers: Mapping[str, str], repository: str | None, action: str, /) -> Grant:
+    def admit(self, headers: Mapping[str, str], repository: str | None, action: str, /,
+              also: Sequence[tuple[str, str]] = ()) -> Grant:
         return self

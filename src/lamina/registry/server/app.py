@@ -6,8 +6,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 
 from aiohttp import HttpVersion10
 from aiohttp.web import BaseRequest, Response, StreamResponse
@@ -68,7 +68,11 @@ class _Exchange:
 
 
 class Service:
-    """Answers the requests of one event loop, in which it is made.  `close` when no more come."""
+    """Answers the requests of one event loop, in which it is made.  `close` when no more come.
+
+    `before` sees every request first and may raise a `Refusal`; what `holding` gives is held while a body comes in; `beside`
+    answers other paths; `observe` hears of what is over.  All but `beside` are called in the loop, and must be quick.
+    """
 
     def __init__(
         self,
@@ -77,6 +81,8 @@ class Service:
         settings: Settings | None = None,
         *,
         beside: Beside | None = None,
+        before: Callable[[BaseRequest], None] | None = None,
+        holding: Callable[[BaseRequest], AbstractContextManager[None]] | None = None,
         observe: Callable[[Seen], None] | None = None,
         warnings: Callable[[Call], Sequence[str]] | None = None,
     ) -> None:
@@ -86,7 +92,15 @@ class Service:
         self._arriving, self._large = Allowance(self.limits.manifests), asyncio.Semaphore(_LARGE_AT_ONCE)
         self.active: set[asyncio.Task[object]] = set()
         self._uploads = Uploads(contents, self.access, self.threads, self.buffers, self.limits)
+        self._before, self._holding = before, holding
         self._beside, self._observe, self._warnings = beside, observe, warnings
+        self._quick, self._slow = self._table()
+
+    def change(self, settings: Settings) -> None:
+        """Other settings for the requests to come; of limits those on sizes count, and the rest stays as it was."""
+        self.settings = settings
+        self.limits = replace(self.limits, manifest=settings.limits.manifest, blob=settings.limits.blob)
+        self._uploads = Uploads(self.contents, self.access, self.threads, self.buffers, self.limits)
         self._quick, self._slow = self._table()
 
     def close(self) -> None:
@@ -118,6 +132,8 @@ class Service:
         try:
             if request.version < HttpVersion10:
                 raise Refusal("UNSUPPORTED", "HTTP/1.1 is spoken here", status=505, headers={"Connection": "close"})
+            if self._before is not None:
+                self._before(request)
             target = request.raw_path if request.raw_path.startswith("/") else str(request.rel_url)
             if not routes.is_ours(target.partition("?")[0]):
                 if self._beside is not None and (response := await self._beside(request)) is not None:
@@ -138,8 +154,10 @@ class Service:
     def _check_allowed(self, call: Call) -> None:
         if call.method in ("POST", "PUT", "PATCH") and not self.settings.writes:
             raise Refusal("UNSUPPORTED", "the registry is read-only", headers={"Allow": "GET, HEAD"})
-        if call.method == "DELETE" and call.kind != UPLOAD and not (self.settings.deletes and self.settings.writes):
-            raise Refusal("UNSUPPORTED", "deletion is switched off", headers={"Allow": "GET, HEAD"})
+        if call.method == "DELETE" and call.kind != UPLOAD:
+            what = "tag" if call.kind == MANIFEST and ":" not in call.reference else call.kind
+            if what not in self.settings.deletes or not self.settings.writes:
+                raise Refusal("UNSUPPORTED", f"deletion of {what}s is switched off", headers={"Allow": "GET, HEAD"})
 
     def _table(self) -> tuple[dict[tuple[str, str], Quick], dict[tuple[str, str], Slow]]:
         """What answers by kind and method: one call in a thread, or, where there is a body, a coroutine."""
@@ -172,7 +190,8 @@ class Service:
         exchange.body = body = Body(exchange.request, self.limits)
         slow = self._slow.get((call.kind, call.method))
         if slow is not None:
-            return await slow(call, body)
+            with self._holding(exchange.request) if self._holding is not None else nullcontext():
+                return await slow(call, body)
         quick = self._quick.get((call.kind, call.method)) or self._quick[call.kind, "GET"]  # HEAD as GET
         return await self.threads.quick(quick, call)
 

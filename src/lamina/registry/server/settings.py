@@ -38,4 +38,4 @@ class Settings:
 
     limits: Limits = Limits()
     writes: bool = True  # pushes; without them 405
-    deletes: bool = True
+    deletes: frozenset[str] = frozenset(("blob", "manifest", "tag"))  # what may be deleted at all; else 405

@@ -82,13 +82,15 @@ class Uploads:
         return Answer(204)
 
     def _begin(self, call: Call, length: int | None) -> Answer | tuple[str, Digest]:
-        grant = self.access.admit(call.headers, call.repository, PUSH)
         digest, mount, algorithm = call.one("digest"), call.one("mount"), call.one("digest-algorithm")
+        given = call.one("from")
+        also = [(given, PULL)] if mount is not None and given is not None and names.is_repository(given) else []
+        grant = self.access.admit(call.headers, call.repository, PUSH, also)
         if algorithm is not None:
             names.algorithm(algorithm)
         whole = None if digest is None else names.digest(digest)
         if mount is not None:
-            source, named = call.one("from"), names.digest(mount)
+            source, named = given, names.digest(mount)
             # A source that the client may not read is one that cannot be had: the answer tells nothing of what it holds.
             if source is None or (names.is_repository(source) and grant.may(source, PULL)):
                 stored = self.contents.mount(call.repository, named, source, lambda name: grant.may(name, PULL))

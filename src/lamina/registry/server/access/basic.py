@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from lamina.registry.server.access.htpasswd import Users, possible
 from lamina.registry.server.access.identity import Identity, NotKnown, is_user
@@ -53,3 +53,12 @@ def _parse(authorization: str) -> tuple[str, bytes]:
     if not colon:
         raise NotKnown("malformed Basic credentials")
     return user, password
+
+
+def user_of(headers: Mapping[str, str]) -> str:
+    """The name that a request gives, true or not; '' if it gives none, or none that can be one."""
+    try:
+        user, _ = _parse(headers.get("Authorization", ""))
+    except NotKnown:
+        return ""
+    return user if is_user(user) else ""
