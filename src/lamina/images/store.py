@@ -287,7 +287,7 @@ class ImageStore:
         from lamina.store.codec import Compression
 
         Compression.parse(compression)
-        serve(Served(store=os.fspath(self.blobs.path.absolute()), config=config, listen=listen, certificate=certificate, key=key,
+        serve(Served(os.fspath(self.blobs.path.absolute()), config=config, listen=listen, certificate=certificate, key=key,
                      workers=workers, read_only=read_only, compression=compression, grace=grace), told, say)
 
     def repair(self, sources: Sequence[str] = (), *, dry_run: bool = False, forget: bool = False, compression: str = "zstd:1",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option("--listen", metavar="HOST:PORT", help="Where connections are taken (127.0.0.1:5000); :PORT is every address.")
 @click.option("--tls-cert", type=click.Path(), metavar="FILE", help="The certificate (PEM), for HTTPS.")
 @click.option("--tls-key", type=click.Path(), metavar="FILE", help="Its key (PEM).")
-@click.option("--config", type=click.Path(), metavar="FILE", help="Users, rules, limits and more (TOML; CONFIG.md has all keys).")
+@click.option("--config", type=click.Path(), metavar="FILE", help="Users, rules, limits and more (TOML).")
 @click.option("--workers", type=click.IntRange(1, 64), metavar="N", help="Processes (1).")
 @click.option("--read-only", is_flag=True, help="Refuse pushes and deletions.")
 @click.option("--compression", default="zstd:1", metavar="none|zstd:LEVEL", help="Of what is pushed (zstd:1).")

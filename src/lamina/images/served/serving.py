@@ -6,9 +6,9 @@
     beside.py       what answers beside the API: the page, metrics, health
     upkeep.py       what is to be done beside requests: leases, uploads that are over, collections
 
-Hashing, compression and reading run in threads without the interpreter's lock, so that one process is enough for large blobs; small
-requests are Python's, and want one a core.  Every process opens the store itself; all accept on the same sockets, which the first has
-bound.
+Hashing, compression and reading run in threads without the interpreter's lock, so that one process is enough for large blobs;
+small requests are Python's, and want one a core.  Every process opens the store itself; all accept on the same sockets, which the
+first has bound.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Served:
         if self.listen is not None:
             where = listen(self.listen)
             if where is None:
-                raise UsageError(f"{self.listen[:160]!r} is no address to listen on", hint="expected HOST:PORT, or :PORT for all")
+                raise UsageError(f"{self.listen[:160]!r} is no address to listen on", hint="expected HOST:PORT or :PORT")
             settings = replace(settings, listen=where)
         if self.certificate is not None and self.key is not None:
             settings = replace(settings, tls=TlsFiles(Path(self.certificate).resolve(), Path(self.key).resolve()))

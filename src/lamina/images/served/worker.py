@@ -1,4 +1,4 @@
-"""One process of a server: an event loop, a store of its own; SIGTERM and SIGINT end it gracefully, SIGHUP reads files again."""
+"""One process of a server: an event loop, a store of its own; SIGTERM and SIGINT end it, SIGHUP reads files again."""
 
 from __future__ import annotations
 
