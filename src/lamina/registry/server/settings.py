@@ -25,7 +25,7 @@ class Limits:
     rate: int = 1024  # bytes/s below which a body eats up that patience
     linger: float = 5.0  # to read what a refused request still sends
     # Memory of bodies on their way in and out; shared out evenly, a buffer never less than `least` nor more than `piece`.
-    buffers: int = 64 << 20
+    buffers: int = 32 << 20
     least: int = 64 << 10
     piece: int = 1 << 20
     read_ahead: int = 128 << 10  # bytes of a body that are taken in before reading pauses
