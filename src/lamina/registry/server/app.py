@@ -31,7 +31,7 @@ from lamina.registry.server.uploads import Uploads
 log = logging.getLogger(__name__)
 
 # A manifest of 4 MiB can be 50 MB of objects while it is looked at.
-_LARGE, _LARGE_AT_ONCE = 256 << 10, 2
+_SMALL, _LARGE, _LARGE_AT_ONCE = 64 << 10, 256 << 10, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +198,8 @@ class Service:
     async def _put_manifest(self, call: Call, body: Body) -> Answer:
         await self.threads.quick(manifests.admit_put, self.access, call, self.limits, body.length)
         size = self.limits.manifest if body.length is None else body.length
+        if size <= _SMALL:
+            size = 0  # So that large ones which dawdle keep out none of the usual ones.
         if not self._arriving.take(size):
             raise Refusal("TOOMANYREQUESTS", "too many manifests at once")
         try:
