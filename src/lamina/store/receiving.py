@@ -134,7 +134,7 @@ class _Opened:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = open(path, "rb", buffering=0, opener=_no_link)  # noqa: PTH123, SIM115 - closed by __del__
+        self._file = open(path, "rb", buffering=0, opener=_no_link)  # noqa: SIM115 - closed by __del__
 
     def pread(self, buffer: memoryview, offset: int) -> int:
         try:
