@@ -112,7 +112,8 @@ class Uploads:
         """
         with self._lock:
             open_ones = sorted((each for each in self._all if not each.feed.ended), key=lambda each: each.feed.touched)
-            gone = next((each for each in open_ones if (waited > PATIENCE or each.feed.stalled) and each.feed.send_away()), None)
+            gone = next((each for each in open_ones
+                         if (waited > PATIENCE or each.feed.stalled) and each.feed.send_away()), None)
             self._forget([gone] if gone is not None else [])
         if gone is not None:
             gone.close()
