@@ -98,8 +98,10 @@ class refused:  # noqa: N801 - reads as `pytest.raises`
 
     def __exit__(self, *error: object) -> bool:
         caught = bool(self._raises.__exit__(*error))  # type: ignore[arg-type]
+        if not caught:
+            return False
         assert self._found.value.code in self._codes, self._found.value.code
-        return caught
+        return True
 
 
 UNKNOWN = ("BLOB_UNKNOWN", "NAME_UNKNOWN")

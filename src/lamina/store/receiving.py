@@ -254,5 +254,5 @@ def _owner(fd: int) -> str | None:
     try:
         value = json.loads(os.pread(fd, HEAD, 0))
         return str(value["repository"]) if value.get("version") == 1 else None
-    except (ValueError, KeyError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
