@@ -7,8 +7,8 @@
     upkeep.py       what is to be done beside requests: leases, uploads that are over, collections
 
 Hashing, compression and reading run in threads without the interpreter's lock, so that one process is enough for large blobs;
-small requests are Python's, and want one a core.  Every process opens the store itself; all accept on the same sockets, which the
-first has bound.
+small requests are Python's, and want one a core.  Every process opens the store itself; all accept on the same sockets, which
+the first has bound.
 """
 
 from __future__ import annotations
