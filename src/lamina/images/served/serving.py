@@ -82,6 +82,7 @@ class Served:
 
 def serve(options: Served, told: Say, say: Say) -> None:
     """Serve until SIGTERM or SIGINT.  `told` hears of each address, `say` of what goes wrong or changes; `LaminaError`."""
+    _need_aiohttp()
     from lamina.images.served.supervisor import supervise
     from lamina.images.served.worker import run
     from lamina.registry.server.serve import bind
@@ -112,6 +113,14 @@ def serve(options: Served, told: Say, say: Say) -> None:
     finally:
         for each in sockets:
             each.close()
+
+
+def _need_aiohttp() -> None:
+    """Only servers need it: who does not serve need not install it."""
+    try:
+        import aiohttp  # noqa: F401
+    except ImportError:
+        raise UsageError("a server needs the library aiohttp", hint="install lamina[serve]") from None
 
 
 def _url(one: socket.socket, settings: Settings) -> str:
