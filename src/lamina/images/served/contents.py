@@ -34,7 +34,7 @@ class StoreContents:
     """A `Contents`.  `compression`: of what is pushed; `slots`: large blobs that run through the pipeline at once."""
 
     def __init__(self, store: BlobStore, *, compression: str = "zstd:1", slots: int = 0) -> None:
-        self.store, self._compression = store, compression
+        self.store, self.compression = store, compression
         self._readings = Readings(store)
         self._uploads = Uploads(store, compression, slots or max(2, (os.cpu_count() or 1)))
         self._lock = threading.Lock()
@@ -111,7 +111,7 @@ class StoreContents:
         descriptor = Descriptor(document.media_type, document.digest, len(document.data))
         try:
             children = oci.children(document.media_type, document.data, document.digest) if _known(document.media_type) else []
-            with self.store.session(compression=self._compression, lenient=True) as session:
+            with self.store.session(compression=self.compression, lenient=True) as session:
                 self._bring(session, name, document.media_type, children)
                 if not session.exists(descriptor):
                     session.push(descriptor, BytesReader(document.data))
@@ -129,7 +129,7 @@ class StoreContents:
             row = self.store.catalog.blob(child.digest)
             if row is None and (of_index or not _is_config_of(children, child)):
                 continue  # an index or image may be sparse, a layer may lie elsewhere
-            if row is None or not self._has(name, row.digest):
+            if row is None or not self.has(name, row.digest):
                 raise Refusal("MANIFEST_BLOB_UNKNOWN", str(child.digest))
             if not session.exists(child) and oci.is_config(child.media_type) and child.size == row.size <= CONFIG_LIMIT:
                 data = self._bytes(row)
@@ -171,13 +171,14 @@ class StoreContents:
 
     # -- blobs
 
-    def _has(self, name: str, digest: str) -> bool:
+    def has(self, name: str, digest: str) -> bool:
+        """Whether a repository, by the store's name, has a blob or manifest."""
         links = self.store.catalog.links
         return links.has(name, digest) or links.reaches(name, digest)
 
     def _blob_row(self, name: str, digest: Digest) -> BlobRow:
         row = self.store.catalog.blob(digest)
-        if row is None or not self._has(name, row.digest):
+        if row is None or not self.has(name, row.digest):
             raise Refusal("BLOB_UNKNOWN", str(digest))
         return row
 
@@ -210,7 +211,7 @@ class StoreContents:
         row = self.store.catalog.blob(digest)
         if row is None:
             return None
-        if not any(self._has(each, row.digest) for each in self._sources(row, name, source, may_pull)):
+        if not any(self.has(each, row.digest) for each in self._sources(row, name, source, may_pull)):
             return None
         return Stored(digest, row.size) if self.store.link(name, row.digest) else None
 
