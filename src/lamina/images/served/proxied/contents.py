@@ -254,6 +254,7 @@ class Proxied:
         if place is None:
             self._ours(repository, "BLOB_UNKNOWN")
             return self._own.blob(repository, digest)
+        place = self._claims.blobs(place)
         kept = self._kept_blob(place, digest)
         if kept is not None:
             return kept
@@ -263,11 +264,8 @@ class Proxied:
 
     def _kept_blob(self, place: Place, digest: Digest) -> Stored | None:
         """What came from there, and is here."""
-        own = self._own.store.catalog
-        if not self._claims.has(place) and not own.links.has(place.name, digest):
-            return None
         try:
-            return self._own.blob(place.name, digest)
+            return self._own.blob(place.blobs, digest)
         except Refusal:
             return None
 
@@ -284,7 +282,7 @@ class Proxied:
             raise Refusal("DENIED", f"the blob has {found.size} bytes, at most {self._largest()} are fetched")
         row = self._own.store.catalog.blob(digest)
         if row is not None and row.size == found.size:
-            self._own.store.link(place.name, row.digest)
+            self._own.store.link(place.blobs, row.digest)
         return found
 
     def open_blob(self, repository: str, digest: Digest, start: int, stop: int) -> Reader:
@@ -293,7 +291,8 @@ class Proxied:
         if place is None:
             self._ours(repository, "BLOB_UNKNOWN")
             return self._own.open_blob(repository, digest, start, stop)
-        name = place.name
+        place = self._claims.blobs(place)
+        name = place.blobs
 
         def kept() -> Reader:
             return self._own.open_blob(name, digest, start, stop)
@@ -321,12 +320,17 @@ class Proxied:
     def mount(self, repository: str, digest: Digest, source: str | None, may_pull: Callable[[str], bool]) -> Stored | None:
         """Into a repository of ours, also from what is kept of others."""
         self._refuse_push(repository)
-        if source is not None and (place := self._place(source)) is not None and self._kept_blob(place, digest) is None:
+        if source is not None and self._has_no(source):
             return None
-        if source is not None and self._place(source) is None and (twin := self._routes.twin(source)) is not None \
-                and self._claims.claimed(twin):
-            return None
-        return self._own.mount(repository, digest, source, may_pull)
+        return self._own.mount(repository, digest, source, lambda name: may_pull(name) and not self._has_no(name))
+
+    def _has_no(self, source: str) -> bool:
+        """Whether a repository has nothing to mount from by that name."""
+        place = self._place(source)
+        if place is None:
+            twin = self._routes.twin(source)
+            return twin is not None and self._claims.claimed(twin)
+        return not self._claims.has(place)
 
     def begin_upload(self, repository: str) -> str:
         """In a repository of ours."""

@@ -66,8 +66,8 @@ class Fetch:
 
     def copy(self, contents: StoreContents) -> None:
         """Bring it into the store; nothing of it is left if that fails."""
-        upload_id = contents.begin_upload(self.place.name)
-        with contents.upload(self.place.name, upload_id) as upload:
+        upload_id = contents.begin_upload(self.place.blobs)
+        with contents.upload(self.place.blobs, upload_id) as upload:
             try:
                 reader = self._open()
                 try:
@@ -194,16 +194,16 @@ class Fetches:
     def running(self, place: Place, digest: Digest) -> Fetch | None:
         """One that is under way."""
         with self._lock:
-            return self._running.get((place.name, digest))
+            return self._running.get((place.blobs, digest))
 
     def start(self, place: Place, blob: Descriptor, open_: Callable[[], Reader]) -> Fetch:
         """The fetch of a blob, begun if it is not under way; `TOOMANYREQUESTS`."""
         with self._lock:
-            found = self._running.get((place.name, blob.digest))
+            found = self._running.get((place.blobs, blob.digest))
             if found is None:
                 if len(self._running) >= FETCHES or self.closing:
                     raise Refusal("TOOMANYREQUESTS", "too many blobs are being fetched")
-                found = self._running[place.name, blob.digest] = Fetch(self, place, blob, open_)
+                found = self._running[place.blobs, blob.digest] = Fetch(self, place, blob, open_)
                 found.thread.start()
             return found
 
@@ -221,10 +221,10 @@ class Fetches:
 
     def bring(self, fetch: Fetch) -> None:
         """In the fetch's thread."""
-        key = f"{fetch.place.name}@{fetch.blob.digest}"
+        key = f"{fetch.place.blobs}@{fetch.blob.digest}"
         claimed = self._claim(key, fetch)
         try:
-            if not self._contents.store.catalog.links.has(fetch.place.name, fetch.blob.digest):
+            if not self._contents.store.catalog.links.has(fetch.place.blobs, fetch.blob.digest):
                 require(self._contents.store.backend, fetch.blob.size + FLOOR, "fetch a blob", self._contents.store.path)
                 fetch.copy(self._contents)
         finally:
@@ -245,7 +245,7 @@ class Fetches:
     def ended(self, fetch: Fetch) -> None:
         """Called by it."""
         with self._lock:
-            self._running.pop((fetch.place.name, fetch.blob.digest), None)
+            self._running.pop((fetch.place.blobs, fetch.blob.digest), None)
 
     def close(self) -> None:
         """End them: what has not come to its end is left away."""

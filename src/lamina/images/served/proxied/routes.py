@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -46,10 +46,16 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A repository that comes from elsewhere.  `name`: the store's, in full."""
+    """A repository that comes from elsewhere.  `name`: the store's, in full; `apart`: that name is ours there (`Claims`)."""
 
     route: Route
     name: str
+    apart: bool = False
+
+    @property
+    def blobs(self) -> str:
+        """The repository that the store knows blobs by: if need be one that no client can ask for, for its port."""
+        return f"apart:0/{self.name}" if self.apart else self.name
 
     @property
     def there(self) -> Reference:
@@ -101,6 +107,10 @@ class Claims:
     def has(self, place: Place) -> bool:
         """Whether what the store has by this name came from there."""
         return not place.route.shared or self.claimed(place.name)
+
+    def blobs(self, place: Place) -> Place:
+        """The place, with its blobs apart from ours if that must be."""
+        return replace(place, apart=not self.has(place))
 
     def claimed(self, name: str) -> bool:
         """Whether there is a claim."""
