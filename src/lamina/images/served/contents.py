@@ -36,7 +36,7 @@ class StoreContents:
     """A `Contents`.  `compression`: of what is pushed; `slots`: large blobs that run through the pipeline at once."""
 
     def __init__(self, store: BlobStore, *, compression: str = "zstd:1", slots: int = 0) -> None:
-        self.store, self._compression = store, compression
+        self.store, self.compression = store, compression
         self._readings = Readings(store)
         self._uploads = Uploads(store, compression, slots or max(2, (os.cpu_count() or 1)))
         self._lock = threading.Lock()
@@ -124,7 +124,7 @@ class StoreContents:
         descriptor = Descriptor(media_type, document.digest, len(document.data))
         try:
             children = oci.children(media_type, document.data, document.digest) if _known(media_type) else []
-            with self.store.session(compression=self._compression, lenient=True) as session:
+            with self.store.session(compression=self.compression, lenient=True) as session:
                 self._bring(session, name, media_type, children)
                 if not session.exists(descriptor) or self._lacked(descriptor):
                     session.push(descriptor, BytesReader(document.data))
@@ -151,7 +151,7 @@ class StoreContents:
         kind = AS_MANIFEST if oci.is_index(media_type) else AS_BLOB
         for child in children:
             row = self.store.catalog.blob(child.digest)
-            if row is not None and not (self._has_manifest(name, row) if kind == AS_MANIFEST else self._has(name, row)):
+            if row is not None and not (self._has_manifest(name, row) if kind == AS_MANIFEST else self.has(name, row.digest)):
                 row = None
             if row is None:
                 if kind == AS_BLOB and child is children[0]:  # the config
@@ -197,13 +197,14 @@ class StoreContents:
 
     # -- blobs
 
-    def _has(self, name: str, row: BlobRow) -> bool:
+    def has(self, name: str, digest: str) -> bool:
+        """Whether a repository, by the store's name, has a blob or manifest."""
         links = self.store.catalog.links
-        return links.has(name, row.digest) or links.reaches(name, row.digest)
+        return links.has(name, digest) or links.reaches(name, digest)
 
     def _blob_row(self, name: str, digest: Digest) -> BlobRow:
         row = self.store.catalog.blob(digest)
-        if row is None or not self._has(name, row):
+        if row is None or not self.has(name, row.digest):
             raise Refusal("BLOB_UNKNOWN", str(digest))
         return row
 
@@ -236,7 +237,7 @@ class StoreContents:
         row = self.store.catalog.blob(digest)
         if row is None:
             return None
-        if not any(self._has(each, row) for each in self._sources(row, name, source, may_pull)):
+        if not any(self.has(each, row.digest) for each in self._sources(row, name, source, may_pull)):
             return None
         return Stored(digest, row.size) if self.store.link(name, row.digest) else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -166,6 +166,10 @@ class Upload:
     def offset(self) -> int:
         """How many bytes have arrived."""
         return self._arriving.offset
+
+    def reader(self) -> Callable[[memoryview, int], int]:
+        """`pread(buffer, offset)` of whole buffers of 1 MiB that have been written, also after the end."""
+        return self._arriving.reader()
 
     def write(self, data: memoryview, /) -> None:
         """The next bytes."""
