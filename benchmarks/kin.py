@@ -18,21 +18,18 @@ KIND = "application/vnd.oci.image"
 
 def files(size: int = SIZE) -> list[tuple[str, bytes]]:
     """Files of Python's own library and packages, as many as come to that size; the same each time."""
-    found, left = [], size
-    seen = set()
+    found = []
     for root in dict.fromkeys(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")):
-        for path in sorted(root.rglob("*")):
-            if path.is_symlink() or not path.is_file() or path in seen or path.suffix == ".pyc":
-                continue
-            seen.add(path)
-            data = path.read_bytes()
-            found.append((str(path).lstrip("/"), data))
+        found += [path for path in root.rglob("*") if path.suffix != ".pyc" and path.is_file() and not path.is_symlink()]
+    found.sort()
     random.Random(1).shuffle(found)
-    for number, (_, data) in enumerate(found):
-        left -= len(data) + 1024
-        if left < 0:
-            return sorted(found[:number])
-    return sorted(found)
+    chosen, left = [], size
+    for path in found:
+        takes = path.stat().st_size + 1024
+        if takes <= left:
+            chosen.append(path)
+            left -= takes
+    return [(str(path).lstrip("/"), path.read_bytes()) for path in sorted(chosen)]
 
 
 def changed(data: bytes, number: int) -> bytes:

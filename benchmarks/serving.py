@@ -184,6 +184,7 @@ class Bench:
         """Plain, and compressed before."""
         plain = layouts(self.work / "kin", self.options.images)
         packed = [self.work / "packed" / each.name for each in plain]
+        (self.work / "packed").mkdir()
         self.pushes("push of plain kin", plain)
         self.bar_of_disk("plain kin: bytes on disk against docker-registry's", 1 / 3)
         for source, target in zip(plain, packed, strict=True):
