@@ -86,7 +86,7 @@ def image(contents: Contents, repository: str, seed: int, *tags: str) -> Documen
     return document
 
 
-class refused:  # noqa: N801 - reads as `pytest.raises`
+class refused:
     """The block ends with this code."""
 
     def __init__(self, *codes: str) -> None:
@@ -175,7 +175,7 @@ class ContentsContract:
     @pytest.mark.parametrize("size", [0, 5, 5_000_000])
     def test_what_has_arrived_stays_when_a_request_fails(self, contents: Contents, size: int) -> None:
         upload_id = contents.begin_upload("app")
-        with pytest.raises(KeyError), contents.upload("app", upload_id) as one:  # noqa: PT012
+        with pytest.raises(KeyError), contents.upload("app", upload_id) as one:
             if size:
                 one.write(memoryview(LARGE)[:size])
             raise KeyError

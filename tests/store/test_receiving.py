@@ -189,7 +189,7 @@ def test_a_full_disk_is_told_and_what_fits_has_arrived(tmp_path: Path, monkeypat
     files = len(os.listdir("/proc/self/fd"))
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", Full(room))
-        with pytest.raises(StorageError, match="no space") as caught, receiving.open("app", name) as one:  # noqa: PT012
+        with pytest.raises(StorageError, match="no space") as caught, receiving.open("app", name) as one:
             for at in range(0, len(DATA), 100_000):
                 one.write(memoryview(DATA)[at : at + 100_000])
     del caught, one
