@@ -155,9 +155,8 @@ class ContentsContract:
         both = contents, again()
         upload_id = contents.begin_upload("app")
         assert upload_id.isalnum() and set(upload_id) <= set(string.ascii_letters + string.digits)
-        at, turn = 0, 0
-        for size in [0, 1, 4094, 1, 5000, 1 << 20, 4 << 20, 3, 0]:
-            turn += 1
+        at = 0
+        for turn, size in enumerate([0, 1, 4094, 1, 5000, 1 << 20, 4 << 20, 3, 0]):
             with both[turn % 2].upload("app", upload_id) as one:
                 assert one.offset == at
                 if size:
