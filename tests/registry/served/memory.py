@@ -108,7 +108,7 @@ class Memory:
         self.held: set[str] = set()
         self.spoilt: set[Digest] = set()
         self.fail_write: Exception | None = None
-        self.sparse = False  # Whether a manifest may name blobs that are not there.
+        self.sparse = False  # Whether a manifest may name layers that are not there.
         self.largest_write = 0
         self.calls: list[str] = []
         self.gate = threading.Event()  # Writes wait for it.
@@ -172,8 +172,9 @@ class Memory:
         assert Digest.of(document.data, document.digest.algorithm) == document.digest
         assert all(_TAG.fullmatch(tag) for tag in tags)
         have = self.repository(repository)
-        if is_manifest(document.media_type) and not self.sparse:
-            for child in children(document.media_type, document.data):
+        if is_manifest(document.media_type):
+            config, *layers = children(document.media_type, document.data)
+            for child in (config, *(() if self.sparse else layers)):
                 if child.digest not in have.blobs and "nondistributable" not in child.media_type:
                     raise Refusal("MANIFEST_BLOB_UNKNOWN", str(child.digest))
         have.manifests[document.digest] = document

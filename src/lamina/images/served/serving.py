@@ -33,6 +33,7 @@ Say = Callable[[str], None]
 class Served:
     """What the command line says; None: what the configuration says.
 
+    `proxies`: (name, origin) beside those of the configuration, and in their place where the name is the same.
     `listen`: HOST:PORT; `certificate`, `key`: PEM files; `grace`: seconds that requests have to end in; `slots`: large blobs
     that run through the pipeline at once in each process (0: one a core).
     """
@@ -44,6 +45,7 @@ class Served:
     key: str | None = None
     workers: int | None = None
     read_only: bool = False
+    proxies: tuple[tuple[str, str], ...] = ()
     compression: str = "zstd:1"
     grace: float = 30.0
     slots: int = 0
@@ -56,6 +58,7 @@ class Served:
     def decode(cls, text: str) -> Self:
         """The inverse."""
         value: dict[str, Any] = json.loads(text)
+        value["proxies"] = tuple((name, base) for name, base in value["proxies"])
         return cls(**value)
 
     def live(self, say: Say) -> Live:
@@ -77,6 +80,8 @@ class Served:
             settings = replace(settings, tls=TlsFiles(Path(self.certificate).resolve(), Path(self.key).resolve()))
         if self.workers is not None:
             settings = replace(settings, workers=self.workers)
+        if self.proxies:
+            settings = replace(settings, proxies=tuple({**dict(settings.proxies), **dict(self.proxies)}.items()))
         return replace(settings, read_only=True) if self.read_only else settings
 
 

@@ -91,6 +91,7 @@ class Service:
         self.threads, self.buffers = Threads(self.limits), Buffers(self.limits)
         self._arriving, self._large = Allowance(self.limits.manifests), asyncio.Semaphore(_LARGE_AT_ONCE)
         self.active: set[asyncio.Task[object]] = set()
+        self.stopping = False  # connections end with the request that they are at
         self._uploads = Uploads(contents, self.access, self.threads, self.buffers, self.limits)
         self._before, self._holding = before, holding
         self._beside, self._observe, self._warnings = beside, observe, warnings
@@ -246,7 +247,7 @@ class Service:
         if answer.length is not None:
             headers["Content-Length"] = str(answer.length)
         response = Response(status=answer.status, body=answer.body or None, headers=headers)
-        if answer.status == 408 or leaves_rest(request):
+        if answer.status == 408 or leaves_rest(request) or self.stopping:
             response.force_close()
         return response
 

@@ -64,6 +64,11 @@ class Connection(RequestHandler):
             transport.write(_TOO_MANY)
             self.force_close()
 
+    @property
+    def idle(self) -> bool:
+        """Whether it waits for a request."""
+        return self._current_request is None
+
     def handle_error(self, request: BaseRequest, status: int = 500, exc: BaseException | None = None,
                      message: str | None = None) -> StreamResponse:
         """The envelope for what could not be parsed (400, 414, 431), or went wrong unforeseen (500); the connection ends."""
@@ -91,6 +96,12 @@ class Connections(Server):
     def __init__(self, service: Service) -> None:
         super().__init__(service.handle)
         self._limits = service.limits
+
+    def close_idle(self) -> None:
+        """End those that wait for a request."""
+        for each in self.connections:
+            if isinstance(each, Connection) and each.idle:
+                each.close()
 
     def __call__(self) -> RequestHandler:
         limits = self._limits
