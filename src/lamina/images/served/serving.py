@@ -7,8 +7,8 @@
     upkeep.py       what is to be done beside requests: leases, uploads that are over, collections
 
 Hashing, compression and reading run in threads without the interpreter's lock, so that one process is enough for large blobs;
-small requests are Python's, and want one a core.  Every process opens the store itself; all accept on the same sockets, which the
-first has bound.
+small requests are Python's, and want one a core.  Every process opens the store itself; all accept on the same sockets, which
+the first has bound.
 """
 
 from __future__ import annotations
@@ -87,6 +87,7 @@ class Served:
 
 def serve(options: Served, told: Say, say: Say) -> None:
     """Serve until SIGTERM or SIGINT.  `told` hears of each address, `say` of what goes wrong or changes; `LaminaError`."""
+    _need_aiohttp()
     from lamina.images.served.supervisor import supervise
     from lamina.images.served.worker import run
     from lamina.registry.server.serve import bind
@@ -117,6 +118,14 @@ def serve(options: Served, told: Say, say: Say) -> None:
     finally:
         for each in sockets:
             each.close()
+
+
+def _need_aiohttp() -> None:
+    """Only servers need it: who does not serve need not install it."""
+    try:
+        import aiohttp  # noqa: F401
+    except ImportError:
+        raise UsageError("a server needs the library aiohttp", hint="install lamina[serve]") from None
 
 
 def _url(one: socket.socket, settings: Settings) -> str:
