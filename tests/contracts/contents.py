@@ -86,7 +86,7 @@ def image(contents: Contents, repository: str, seed: int, *tags: str) -> Documen
     return document
 
 
-class refused:  # noqa: N801 - reads as `pytest.raises`
+class refused:
     """The block ends with this code."""
 
     def __init__(self, *codes: str) -> None:
@@ -155,9 +155,8 @@ class ContentsContract:
         both = contents, again()
         upload_id = contents.begin_upload("app")
         assert upload_id.isalnum() and set(upload_id) <= set(string.ascii_letters + string.digits)
-        at, turn = 0, 0
-        for size in [0, 1, 4094, 1, 5000, 1 << 20, 4 << 20, 3, 0]:
-            turn += 1
+        at = 0
+        for turn, size in enumerate([0, 1, 4094, 1, 5000, 1 << 20, 4 << 20, 3, 0]):
             with both[turn % 2].upload("app", upload_id) as one:
                 assert one.offset == at
                 if size:
@@ -175,7 +174,7 @@ class ContentsContract:
     @pytest.mark.parametrize("size", [0, 5, 5_000_000])
     def test_what_has_arrived_stays_when_a_request_fails(self, contents: Contents, size: int) -> None:
         upload_id = contents.begin_upload("app")
-        with pytest.raises(KeyError), contents.upload("app", upload_id) as one:  # noqa: PT012
+        with pytest.raises(KeyError), contents.upload("app", upload_id) as one:
             if size:
                 one.write(memoryview(LARGE)[:size])
             raise KeyError

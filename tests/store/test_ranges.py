@@ -1,4 +1,4 @@
-"""Parts of a blob, by `narrow`, against slices of the whole: layers of all shapes of spans, wherever the part begins and ends."""
+"""Parts of a blob, by `narrow`, against slices of the whole: layers of all shapes, wherever the part begins and ends."""
 
 from __future__ import annotations
 

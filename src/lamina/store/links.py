@@ -36,10 +36,10 @@ _SAME = """SELECT digest FROM blobs WHERE sha256 = (SELECT sha256 FROM blobs WHE
     UNION SELECT digest FROM blobs WHERE sha256 = CAST(? AS TEXT)
     UNION SELECT CAST(? AS TEXT)"""
 
-# Who names a digest, and who names that, as far as the repository has no gap there.  `deep` is 0 for the digest itself if it may
-# be a blob; what is above it must be a manifest in an index, or under a name, as such: whoever has its bytes for a layer, or put
-# under a name as something else, has no right to what it names.  Nor does one that hangs on its subject, of which edges tell,
-# too: the text of the upper one must name the lower.
+# Who names a digest, and who names that, as far as the repository has no gap there.  `deep` is 0 for the digest itself if it
+# may be a blob; what is above it must be a manifest in an index, or under a name, as such: whoever has its bytes for a layer,
+# or under a name as something else, has no right to what it names.  Nor does one that hangs on its subject, of which edges
+# tell, too: the text of the upper one must name the lower.
 _ABOVE = f"""
     WITH RECURSIVE above (digest, deep) AS (
         SELECT digest, CAST(? AS BIGINT) FROM ({_SAME}) AS same

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -50,9 +50,7 @@ def another(store: BlobStore) -> Iterator[Callable[[], StoreContents]]:
 def open_files() -> list[str]:
     """What descriptors of this process lead to."""
     found = []
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            found.append(os.readlink(f"/proc/self/fd/{name}"))
-        except OSError:
-            continue
+    for each in list(Path("/proc/self/fd").iterdir()):
+        with suppress(OSError):
+            found.append(str(each.readlink()))
     return sorted(found)

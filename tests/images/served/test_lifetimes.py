@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from contracts.contents import UNKNOWN, config_of, digest_of, image, manifest, read, refused, upload
-from images.archives import Built, docker_archive
 from store.storekit import leftovers, live_packs, noise, pack_files, problems, tar_of, words
 
 import lamina
+from images.archives import Built, docker_archive
 from lamina.errors import Conflict
 from lamina.images.served.contents import StoreContents
 from lamina.images.served.names import full_name

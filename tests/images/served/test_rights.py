@@ -230,7 +230,8 @@ def test_a_repository_has_one_name(served: StoreContents, name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "shown"), [
-    ("docker.io/library/app:1", "app"), ("docker.io/you/app:1", "you/app"), ("quay.io/you/app@sha256:" + "0" * 64, "quay.io/you/app"),
+    ("docker.io/library/app:1", "app"), ("docker.io/you/app:1", "you/app"),
+    ("quay.io/you/app@sha256:" + "0" * 64, "quay.io/you/app"),
     ("docker.io/library/you/app:1", "library/you/app"), ("localhost/app:1", "localhost/app"),
     ("localhost:5000/app:1", None), ("[::1]:5000/app:1", None), ("Upper/app:1", None), ("@sha256:" + "0" * 64, None),
     ("docker.io/localhost/app:1", None), ("docker.io/quay.io/app:1", None), ("no name at all", None), ("", None),

@@ -74,7 +74,7 @@ class Front:
 
     def settle(self, name: str, digest: Digest) -> None:
         """Wait until a blob is not on its way any more."""
-        place = self.proxied._place(name)
+        place = self.proxied._find(name)
         assert place is not None
         fetch = self.proxied._fetches.running(place, digest)
         if fetch is not None:

@@ -11,7 +11,7 @@ from registry.server import Exchange
 
 from images.served_proxy.kit import Front, front, publish, small
 from lamina.digest import Digest
-from lamina.images.served.proxied.contents import FRESH
+from lamina.images.served.proxied.memory import FRESH
 from lamina.images.served.proxied.upstream import PAUSE
 
 

@@ -15,6 +15,7 @@ from lamina.content.referrers import listed, subject_of
 from lamina.content.verify import BytesReader, read_all
 from lamina.digest import Digest
 from lamina.errors import Conflict, InvalidContent, LimitExceeded, NotFound
+from lamina.images.served.heap import give_back_large_blocks
 from lamina.images.served.names import full_name, repository_of, tag_of
 from lamina.images.served.readings import Readings
 from lamina.images.served.uploads import Upload, Uploads
@@ -36,6 +37,7 @@ class StoreContents:
     """A `Contents`.  `compression`: of what is pushed; `slots`: large blobs that run through the pipeline at once."""
 
     def __init__(self, store: BlobStore, *, compression: str = "zstd:1", slots: int = 0) -> None:
+        give_back_large_blocks()
         self.store, self.compression = store, compression
         self._readings = Readings(store)
         self._uploads = Uploads(store, compression, slots or max(2, (os.cpu_count() or 1)))

@@ -6,7 +6,9 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
+
+FRESH: Final = 60.0  # seconds in which a tag, or a list, is not asked for again
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
