@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 
 from interop.conformance import ALL_ON, find_programme, run_conformance
 from interop.registries import PASSWORD, USER, debian_registry
+from interop.served import ServedRegistry
 
 pytestmark = pytest.mark.interop
-
-
-class Served(Protocol):
-    """A registry of ours that runs, on a fresh store."""
-
-    url: str
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +28,7 @@ def programme() -> Path:
 @pytest.mark.parametrize(("version", "options", "passed", "disabled"), [
     ("1.0", {}, 850, 8), ("1.1", {}, 860, 2), ("dev", {}, 986, 0), ("dev", ALL_ON, 1032, 0),
 ], ids=["1.0", "1.1", "dev", "all-on"])
-def test_every_check_passes(served: Served, programme: Path, tmp_path: Path, version: str, options: Mapping[str, str],
+def test_every_check_passes(served: ServedRegistry, programme: Path, tmp_path: Path, version: str, options: Mapping[str, str],
                             passed: int, disabled: int) -> None:
     report = run_conformance(programme, served.url, tmp_path / "results", version=version, options=options)
     assert (report.failed, report.skipped, report.errors) == (0, 0, 0), f"\n{report}"

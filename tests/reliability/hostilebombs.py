@@ -131,14 +131,19 @@ def ratios(long: bool) -> Iterator[Case]:
         )
         if kind in ("gzip", "zstd"):
             made = {"data": lambda kind=kind: _Packer(kind).pack(zeros(size)), "kind": kind}
-            yield from compressed_layer(f"{kind} of zeros", diff_id=lambda: digest_of(zeros(size)), verdict=TAKEN, **made)
-            yield from compressed_layer(
+            honest = compressed_layer(f"{kind} of zeros", diff_id=lambda: digest_of(zeros(size)), verdict=TAKEN, **made)
+            lying = compressed_layer(
                 f"{kind} of zeros, a diff id that lies",
                 diff_id=lambda: str(Digest.of(b"")),
                 verdict=REFUSED,
                 says="digest|diff id|plain tar",
                 **made,
             )
+            if long and kind == "zstd":  # a layer that stays compressed inflates to 1032 times its size, beyond a gigabyte
+                honest[1] = replace(honest[1], verdict=REFUSED, says="cannot be decompressed")
+                lying[1] = replace(lying[1], says="cannot be decompressed")
+            yield from honest
+            yield from lying
     runs = (32 << 30) if long else 256 * MIB
     yield loading("archive: zstd of runs", REFUSED, lambda: rle_frame(runs), NO_IMAGE)
     yield from compressed_layer(

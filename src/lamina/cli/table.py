@@ -29,7 +29,7 @@ COMMANDS: dict[str, Entry] = {
              "--platform --compression --format"),
     "mirror": ("mirror", "Keep repositories in step with those that a file lists", FILES, "--compression --format"),
     "serve": ("serve", "Serve the store as a registry", NOTHING,
-              "--listen --tls-cert --tls-key --config --workers --compression --grace"),
+              "--listen --tls-cert --tls-key --config --proxy --workers --compression --grace"),
     "tags": ("tags", "List the tags of a repository in a registry", NOTHING, "--format"),
     "manifest": ("", "Look at manifests in registries", NOTHING, ""),
     "load": _LOAD,

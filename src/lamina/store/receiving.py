@@ -45,6 +45,7 @@ class Arriving:
         self._buffer: mmap.mmap | None = None
         self._base = 0  # of the buffer, in the file
         self._filled = 0
+        self._flushed = -1  # how far the buffer was filled when it was put into the file last
         self._gone = False
 
     def write(self, data: memoryview) -> None:
@@ -74,19 +75,26 @@ class Arriving:
         return self._buffer
 
     def _put(self, buffer: mmap.mmap) -> None:
-        fd = self._fd if self._direct < 0 else self._direct
-        _write_all(fd, memoryview(buffer), self._base)
+        try:
+            _write_all(self._fd if self._direct < 0 else self._direct, memoryview(buffer), self._base)
+        except OSError as error:
+            if error.errno != errno.EINVAL or self._direct < 0:
+                raise
+            os.close(self._direct)  # it could be opened so, and not be written to
+            self._direct = -1
+            _write_all(self._fd, memoryview(buffer), self._base)
         self._base += BUFFER
-        self._filled = 0
+        self._filled, self._flushed = 0, -1
 
     def flush(self) -> None:
         """All that has arrived is in the file."""
-        if self._buffer is None or self._gone:
+        if self._buffer is None or self._gone or self._flushed == self._filled:
             return
         try:
             _write_all(self._fd, memoryview(self._buffer)[: self._filled], self._base)
         except OSError as error:
             raise storage_error(error, "write", self.path) from error
+        self._flushed = self._filled
 
     def reader(self) -> Callable[[memoryview, int], int]:
         """`pread(buffer, offset)` of bytes that have been flushed, also after this is closed or removed; 0 at their end."""
@@ -112,9 +120,7 @@ class Arriving:
             if self._fd >= 0:
                 forks.close_lock(self._fd)
             self._fd = self._direct = -1
-            if self._buffer is not None:
-                self._buffer.close()
-                self._buffer = None
+            self._buffer = None  # not closed: the traceback of a write that has failed may still have a view of it
 
     def __enter__(self) -> Self:
         return self
@@ -128,7 +134,7 @@ class _Opened:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = path.open("rb", buffering=0)
+        self._file = open(path, "rb", buffering=0, opener=_no_link)  # noqa: SIM115 - closed by __del__
 
     def pread(self, buffer: memoryview, offset: int) -> int:
         try:
@@ -139,6 +145,10 @@ class _Opened:
     def __del__(self) -> None:
         if "_file" in self.__dict__:
             self._file.close()
+
+
+def _no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW)
 
 
 def _write_all(fd: int, view: memoryview, offset: int) -> None:
@@ -163,9 +173,13 @@ class Receiving:
                 raise Conflict("too many uploads are under way", self.folder, "try again later")
             upload_id = secrets.token_hex(16)
             head = json.dumps({"version": 1, "repository": repository}).encode()
-            fd = os.open(self.folder / upload_id, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            path = self.folder / upload_id
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
                 _write_all(fd, memoryview(head.ljust(HEAD, b" ")), 0)
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
             finally:
                 os.close(fd)
         except OSError as error:
@@ -206,14 +220,16 @@ class Receiving:
         removed = 0
         for path in self.all():
             with suppress(OSError):
-                if abs(time.time() - path.stat().st_mtime) > seconds and self._remove(path):
+                if _age(path.stat()) > seconds and self._remove(path, seconds):
                     removed += 1
         return removed
 
-    def _remove(self, path: Path) -> bool:
+    def _remove(self, path: Path, seconds: float) -> bool:
         fd = forks.open_lock(path, os.O_RDWR)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _age(os.fstat(fd)) <= seconds:  # somebody has gone on with it meanwhile
+                return False
             path.unlink(missing_ok=True)
         except BlockingIOError:
             return False
@@ -230,9 +246,13 @@ class Receiving:
         return total
 
 
+def _age(status: os.stat_result) -> float:
+    return abs(time.time() - status.st_mtime)
+
+
 def _owner(fd: int) -> str | None:
     try:
         value = json.loads(os.pread(fd, HEAD, 0))
         return str(value["repository"]) if value.get("version") == 1 else None
-    except (ValueError, KeyError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

@@ -35,6 +35,7 @@ from lamina.store.ingest import Ingest, Ingested
 from lamina.store.journalling import FROM, Journal, Journals
 from lamina.store.lanes import run_lanes
 from lamina.store.lease import Lease
+from lamina.store.links import Gap
 from lamina.store.marks import Marks
 from lamina.store.publish import Name, Publication, publish
 from lamina.store.recipe import Head
@@ -102,7 +103,7 @@ def _is_more(descriptor: Descriptor, row: BlobRow) -> bool:
 class Session:
     """A `Target` and an `Intake` over the store.  Pushes may come from several threads, and blobs run side by side.
 
-    `lenient`: a manifest whose config is none, or does not fit its layers, is kept all the same, but is no image.
+    `lenient`, a registry's: a manifest whose config is none, or does not fit its layers, is kept all the same, but is no image.
 
     Leaving the context without `commit` undoes everything; but what has come of blobs with resumable readers is put aside, and
     a later session that is given them begins where that ends (FORMAT.md, "Partials").
@@ -128,6 +129,8 @@ class Session:
         self._names: list[Name] = []
         self._pins: dict[str, bool] = {}
         self._links: list[tuple[str, str]] = []
+        self._gaps: list[Gap] = []
+        self._left_out: set[str] = set()
         self._sealed: dict[int, SealedPack] = {}
         self._own: set[int] = set()
         self._over = False
@@ -338,6 +341,11 @@ class Session:
                 self._keep(taken, digest, "layer", "")
             return Taken(digest, taken.head.size, taken.cut)
 
+    def leave_out(self, repository: str, digest: Digest, kind: str) -> None:
+        """A repository of a registry has not what a manifest names that comes now: it counts as not there; see `links`."""
+        self._gaps.append((repository, digest, kind))
+        self._left_out.add(digest)
+
     def link(self, repository: str, digest: Digest) -> None:
         """Let a repository of a registry have a blob of this session or of the store; see `links`."""
         self.claim([digest])
@@ -379,7 +387,7 @@ class Session:
             if self._unclaimed or self._wasted:
                 self._drop_unclaimed()
             publication = Publication(self._blobs, self._texts, self._made, self._edges, self._images, self._names,
-                                      self._pins, self._links)
+                                      self._pins, self._links, self._gaps, served=self._lenient)
             relied = self._ingest.relied if self._ingest is not None else set()
             if self._ingest is not None:
                 self._store.backend.hold_reserve()  # who has opened the store on a full disk meanwhile gave it away
@@ -536,6 +544,8 @@ class Session:
                 self._store.drop_pack_file(pack.number, pack.name.hex(), kept.get(pack.name.hex()))
 
     def _find(self, digest: str) -> BlobRow | None:
+        if digest in self._left_out:
+            return None
         own = self._blobs.get(digest)
         return own if own is not None or not self._hold(digest) else self._store.catalog.blob(digest)
 

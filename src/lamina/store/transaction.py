@@ -261,8 +261,16 @@ class Transaction:
         """Whether there was a link, which there is no more."""
         return links.unlink(self._db, repository, digest)
 
+    def open_gaps(self, gaps: Iterable[links.Gap]) -> None:
+        """Repositories have not what manifests or indexes of theirs name, though others may have it."""
+        links.open_gaps(self._db, gaps)
+
+    def fill_gaps(self, repository: str, digests: Iterable[str]) -> None:
+        """It has these, whatever they are."""
+        links.fill(self._db, repository, digests, links.AS_MANIFEST, links.AS_BLOB)
+
     def expire_links(self, now: int) -> None:
-        """Forget links that are over."""
+        """Forget links that are over, and gaps that nothing names."""
         links.expire(self._db, now)
 
     # -- reach -----------------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ from lamina.registry.server.access.basic import Basic
 from lamina.registry.server.access.grants import Grant
 from lamina.registry.server.access.htpasswd import Users
 from lamina.registry.server.access.identity import Identity
-from lamina.registry.server.refusal import Refusal
 from lamina.registry.server.configured import Rule, Settings
+from lamina.registry.server.refusal import Refusal
 from registry.access.kit import Counting, basic, bearer, claims, hashed, token
 
 EVERY = frozenset({"pull", "push", "delete", "catalog"})

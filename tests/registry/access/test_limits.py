@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lamina.registry.server.access.limits import Buckets, Throttle, Uploads, check_blob, check_manifest, network
-from lamina.registry.server.refusal import Refusal
 from lamina.registry.server.configured import Limits
+from lamina.registry.server.refusal import Refusal
 from registry.access.kit import Clock
 
 

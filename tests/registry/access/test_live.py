@@ -11,8 +11,8 @@ import pytest
 
 from lamina.errors import InvalidContent, LaminaError, NotFound
 from lamina.registry.server.access.live import INTERVAL, Live
-from lamina.registry.server.refusal import Refusal
 from lamina.registry.server.configured import Settings
+from lamina.registry.server.refusal import Refusal
 from registry.access.kit import PASSWORD, Clock, basic, ec_key, hashed, pem, rsa_key, token
 from registry.access.test_tls import client, der, shake
 from registry.conftest import Pki

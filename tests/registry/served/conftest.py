@@ -15,7 +15,7 @@ def memory() -> Iterator[Memory]:
     made = Memory()
     yield made
     assert not made.readers, "a reader was not closed"
-    assert not any(upload.held for upload in made.uploads.values()), "an upload is still held"
+    assert not made.held, "an upload is still held"
 
 
 @pytest.fixture

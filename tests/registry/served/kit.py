@@ -46,7 +46,7 @@ class Reply:
         document = self.json
         assert set(document) == {"errors"} and self["Content-Type"] == "application/json"
         (error,) = document["errors"]
-        assert set(error) <= {"code", "message", "detail"}
+        assert set(error) == {"code", "message", "detail"}
         return str(error["code"])
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from lamina.digest import Digest
@@ -106,9 +105,10 @@ class Memory:
         self.all: dict[str, Repository] = {}
         self.uploads: dict[str, MemoryUpload] = {}
         self.readers: set[MemoryReader] = set()
+        self.held: set[str] = set()
         self.spoilt: set[Digest] = set()
         self.fail_write: Exception | None = None
-        self.sparse = False  # Whether a manifest may name blobs that are not there.
+        self.sparse = False  # Whether a manifest may name layers that are not there.
         self.largest_write = 0
         self.calls: list[str] = []
         self.gate = threading.Event()  # Writes wait for it.
@@ -143,7 +143,7 @@ class Memory:
     def wait_held(self) -> None:
         """Until a request holds an upload."""
         with self._condition:
-            assert self._condition.wait_for(lambda: any(one.held for one in list(self.uploads.values())), 10)
+            assert self._condition.wait_for(lambda: self.held, 10)
 
     def _have(self, name: str) -> Repository:
         assert _NAME.fullmatch(name) and len(name) <= 255, name
@@ -172,8 +172,9 @@ class Memory:
         assert Digest.of(document.data, document.digest.algorithm) == document.digest
         assert all(_TAG.fullmatch(tag) for tag in tags)
         have = self.repository(repository)
-        if is_manifest(document.media_type) and not self.sparse:
-            for child in children(document.media_type, document.data):
+        if is_manifest(document.media_type):
+            config, *layers = children(document.media_type, document.data)
+            for child in (config, *(() if self.sparse else layers)):
                 if child.digest not in have.blobs and "nondistributable" not in child.media_type:
                     raise Refusal("MANIFEST_BLOB_UNKNOWN", str(child.digest))
         have.manifests[document.digest] = document
@@ -227,7 +228,7 @@ class Memory:
     def mount(self, repository: str, digest: Digest, source: str | None, may_pull: Callable[[str], bool]) -> Stored | None:
         names = [source] if source is not None else list(self.all)
         for name in names:
-            if (one := self.all.get(name)) is not None and digest in one.blobs and may_pull(name):
+            if (one := self.all.get(name)) is not None and digest in one.blobs and (source or may_pull(name)):
                 self.repository(repository).blobs[digest] = one.blobs[digest]
                 return Stored(digest, len(one.blobs[digest]))
         return None
@@ -238,19 +239,36 @@ class Memory:
         self.uploads[upload_id] = MemoryUpload(self, repository, upload_id)
         return upload_id
 
-    @contextlib.contextmanager
-    def upload(self, repository: str, upload_id: str) -> Iterator[MemoryUpload]:
+    def upload(self, repository: str, upload_id: str) -> Held:
         assert re.fullmatch(r"[\w-]+", upload_id, re.ASCII)
+        return Held(self, repository, upload_id)
+
+    def hold(self, repository: str, upload_id: str) -> MemoryUpload:
+        """The upload, for whoever asks first."""
         found = self.uploads.get(upload_id)
         if found is None or found.repository != repository:
             raise Refusal("BLOB_UPLOAD_UNKNOWN")
-        with self._lock:
+        with self._condition:
             if found.held:
                 raise Refusal("TOOMANYREQUESTS")
             found.held = True
-        with self._condition:
+            self.held.add(found.id)
             self._condition.notify_all()
-        try:
-            yield found
-        finally:
-            found.held = False
+        return found
+
+
+class Held:
+    """What holds an upload: no generator, which would let go by itself when it is forgotten."""
+
+    def __init__(self, owner: Memory, *names: str) -> None:
+        self._owner, self._names = owner, names
+
+    def __enter__(self) -> MemoryUpload:
+        self._upload = self._owner.hold(*self._names)
+        return self._upload
+
+    def __exit__(self, *problem: object) -> None:
+        assert problem == (None, None, None) or isinstance(problem[1], Exception)
+        assert self._upload.held
+        self._upload.held = False
+        self._owner.held.remove(self._upload.id)

@@ -3,6 +3,7 @@
     names.py      a repository's NAME and the names of the store: what `lamina images` shows as REPOSITORY
     contents.py   blobs, manifests, tags
     intake.py     blobs on their way in, through the store's pipeline while they arrive
+    heap.py       memory that is given back
     uploads.py    uploads: what has arrived lies in a file, and goes on from there
     verbatim.py   blobs that are stored as they came, and go out by the kernel
     readings.py   readers' leases that requests share

@@ -6,14 +6,16 @@ import bisect
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from lamina import oci
 from lamina.content import Reader
+from lamina.content.referrers import listed, subject_of
 from lamina.content.verify import BytesReader, read_all
 from lamina.digest import Digest
-from lamina.errors import InvalidContent, LimitExceeded, NotFound, StoreDamaged
+from lamina.errors import Conflict, InvalidContent, LimitExceeded, NotFound, StoreDamaged
+from lamina.images.served.heap import give_back_large_blocks
 from lamina.images.served.names import full_name, repository_of, tag_of
 from lamina.images.served.readings import Readings
 from lamina.images.served.uploads import Upload, Uploads
@@ -21,11 +23,12 @@ from lamina.images.served.verbatim import PIECES, SMALL, Proving, Verbatim
 from lamina.oci import Descriptor
 from lamina.registry.server.contents import Document, Stored
 from lamina.registry.server.refusal import Refusal
+from lamina.store.links import AS_BLOB, AS_MANIFEST
 
 if TYPE_CHECKING:
     from lamina.store import BlobStore
     from lamina.store.blobstore import Reading
-    from lamina.store.schema import BlobRow
+    from lamina.store.schema import BlobRow, RefRow
     from lamina.store.session import Session
 
 CONFIG_LIMIT: Final = 4 << 20
@@ -36,7 +39,8 @@ class StoreContents:
     """A `Contents`.  `compression`: of what is pushed; `slots`: large blobs that run through the pipeline at once."""
 
     def __init__(self, store: BlobStore, *, compression: str = "zstd:1", slots: int = 0) -> None:
-        self.store, self._compression = store, compression
+        give_back_large_blocks()
+        self.store, self.compression = store, compression
         self._readings, self._verbatim = Readings(store), Verbatim(store)
         self._uploads = Uploads(store, compression, slots or max(2, (os.cpu_count() or 1)))
         self._lock = threading.Lock()
@@ -76,25 +80,34 @@ class StoreContents:
 
     def manifest(self, repository: str, reference: str) -> Document:
         """By tag or digest."""
-        row, digest = self._manifest_row(full_name(repository), reference)
+        row, named = self._manifest_row(full_name(repository), reference)
         try:
-            return Document(digest, row.media_type, self._bytes(row))
+            return Document(named.digest, named.media_type, self._bytes(row))
         except NotFound as error:
             raise Refusal("MANIFEST_UNKNOWN", reference) from error
 
-    def _manifest_row(self, name: str, reference: str) -> tuple[BlobRow, Digest]:
-        """And the digest by which it is known there: a tag remembers which one it was given."""
+    def _manifest_row(self, name: str, reference: str) -> tuple[BlobRow, Descriptor]:
+        """And what it is there: by which digest and media type the repository was given it."""
         catalog = self.store.catalog
-        if ":" in reference:
-            row = catalog.blob(reference)
-            if row is not None and _is_document(row) and self._has_manifest(name, row):
-                return row, Digest(reference)
-        elif (ref := catalog.ref(f"{name}:{reference}")) is not None and (row := catalog.blob(ref.digest)) is not None:
-            return row, Digest(ref.digest)
-        raise Refusal("MANIFEST_UNKNOWN", reference)
+        ref = catalog.ref(f"{name}@{reference}" if ":" in reference else f"{name}:{reference}")
+        row = catalog.blob(ref.digest if ref is not None else reference) if ref is not None or ":" in reference else None
+        if row is None:
+            raise Refusal("MANIFEST_UNKNOWN", reference)
+        if ref is not None:
+            return row, Descriptor(ref.media_type, Digest(ref.digest), ref.size)
+        if given := self._names_of(name, row):
+            return row, Descriptor(given[0].media_type, Digest(reference), row.size)
+        if not self._has_manifest(name, row):
+            raise Refusal("MANIFEST_UNKNOWN", reference)
+        return row, Descriptor(row.media_type, Digest(reference), row.size)
+
+    def _names_of(self, name: str, row: BlobRow) -> list[RefRow]:
+        """Names of the repository that lead to it directly, by whatever digest."""
+        found = [ref for each in sorted({row.digest, row.sha256}) for ref in self.store.catalog.refs_to(each)]
+        return [ref for ref in found if ref.name.startswith((f"{name}:", f"{name}@"))]
 
     def _has_manifest(self, name: str, row: BlobRow) -> bool:
-        return self.store.catalog.links.reaches(name, row.digest)
+        return _known(row.media_type) and self.store.catalog.links.reaches(name, row.digest, manifest=True)
 
     def _bytes(self, row: BlobRow) -> bytes:
         if row.kind == "document":
@@ -109,13 +122,15 @@ class StoreContents:
 
     def put_manifest(self, repository: str, document: Document, tags: Sequence[str]) -> None:
         """Keep it under its digest and these tags."""
-        name = full_name(repository)
-        descriptor = Descriptor(document.media_type, document.digest, len(document.data))
+        name, media_type = full_name(repository), document.media_type
+        if oci.is_layer(media_type) or oci.is_config(media_type):
+            raise Refusal("MANIFEST_INVALID", f"{media_type} is none of a manifest")
+        descriptor = Descriptor(media_type, document.digest, len(document.data))
         try:
-            children = oci.children(document.media_type, document.data, document.digest) if _known(document.media_type) else []
-            with self.store.session(compression=self._compression, lenient=True) as session:
-                self._bring(session, name, document.media_type, children)
-                if not session.exists(descriptor):
+            children = oci.children(media_type, document.data, document.digest) if _known(media_type) else []
+            with self.store.session(compression=self.compression, lenient=True) as session:
+                self._bring(session, name, media_type, children)
+                if not session.exists(descriptor) or self._lacked(descriptor):
                     session.push(descriptor, BytesReader(document.data))
                 for tag in tags:
                     session.tag(descriptor, f"{name}:{tag}")
@@ -124,62 +139,76 @@ class StoreContents:
         except (InvalidContent, LimitExceeded) as error:
             raise Refusal("MANIFEST_INVALID", str(error)) from error
 
+    def _lacked(self, descriptor: Descriptor) -> bool:
+        """Whether it came before something that it names: what image it is, is to be seen once more."""
+        if not oci.is_manifest(descriptor.media_type):
+            return False
+        image = self.store.catalog.image(descriptor.digest)
+        return image is None or not image.whole
+
     def _bring(self, session: Session, name: str, media_type: str, children: Sequence[Descriptor]) -> None:
-        """See that what a manifest names is there, is the repository's, and stays; configs become documents."""
-        of_index = oci.is_index(media_type)
+        """See that what a manifest names is the repository's, and stays; configs become documents.
+
+        What the repository has not is left out: an index or image may be sparse, a layer may lie elsewhere.  Whether another
+        repository has it makes no difference.
+        """
+        kind = AS_MANIFEST if oci.is_index(media_type) else AS_BLOB
         for child in children:
             row = self.store.catalog.blob(child.digest)
-            if row is None and (of_index or not _is_config_of(children, child)):
-                continue  # an index or image may be sparse, a layer may lie elsewhere
-            if row is None or not self._has(name, row.digest):
-                raise Refusal("MANIFEST_BLOB_UNKNOWN", str(child.digest))
-            if not session.exists(child) and oci.is_config(child.media_type) and child.size == row.size <= CONFIG_LIMIT:
+            if row is not None and not (self._has_manifest(name, row) if kind == AS_MANIFEST else self.has(name, row.digest)):
+                row = None
+            if row is None:
+                if kind == AS_BLOB and child is children[0]:  # the config
+                    raise Refusal("MANIFEST_BLOB_UNKNOWN", str(child.digest))
+                session.leave_out(name, child.digest, kind)
+            elif not session.exists(child) and oci.is_config(child.media_type) and child.size == row.size <= CONFIG_LIMIT:
                 data = self._bytes(row)
                 if data.lstrip().startswith(b"{"):
                     session.push(child, BytesReader(data))
 
     def delete_manifest(self, repository: str, digest: Digest) -> None:
-        """And every tag that leads to it."""
+        """And every tag that leads to it.  An index of the repository that names it lacks it from then on."""
         name = full_name(repository)
         row, _ = self._manifest_row(name, str(digest))
-        names = [ref.name for each in {row.digest, row.sha256} for ref in self.store.catalog.refs_to(each)
-                 if ref.name.startswith((f"{name}:", f"{name}@"))]
-        if not names:
-            raise Refusal("DENIED", "an index of this repository names it")
-        self._untag(names)
+        with self.store.session(lenient=True) as session:
+            for ref in self._names_of(name, row):
+                session.untag(ref.name)
+            for each in {row.digest, row.sha256}:
+                session.leave_out(name, Digest(each), AS_MANIFEST)
+            session.commit()
 
     def delete_tag(self, repository: str, tag: str) -> None:
         """The tag alone."""
         name = f"{full_name(repository)}:{tag}"
         if self.store.catalog.ref(name) is None:
             raise Refusal("MANIFEST_UNKNOWN", tag)
-        self._untag([name])
-
-    def _untag(self, names: Sequence[str]) -> None:
-        with self.store.session() as session:
-            for name in names:
-                session.untag(name)
+        with self.store.session(lenient=True) as session:
+            session.untag(name)
             session.commit()
 
     def referrers(self, repository: str, digest: Digest) -> list[Descriptor]:
         """What the repository has whose subject is that digest."""
         name = full_name(repository)
-        from lamina.content.referrers import Subjects
-
-        rows = [row for row in self.store.referrer_rows(str(digest)) if self._has_manifest(name, row)]
-        found = {row.digest: _descriptor(row) for row in rows}
-        with self.store.reading() as reading:
-            return list(Subjects().referring(reading, found.values(), Descriptor("", digest, 0)))
+        found = []
+        for row in self.store.referrer_rows(str(digest)):
+            if self._has_manifest(name, row):
+                with suppress(InvalidContent, LimitExceeded, Refusal):
+                    data = self._bytes(row)
+                    subject = subject_of(row.media_type, data, row.digest)
+                    if subject is not None and subject.digest == digest:
+                        found.append(listed(_descriptor(row), data))
+        return found
 
     # -- blobs
 
-    def _has(self, name: str, digest: str) -> bool:
+    def has(self, name: str, digest: str) -> bool:
+        """Whether a repository, by the store's name, has a blob or manifest."""
         links = self.store.catalog.links
         return links.has(name, digest) or links.reaches(name, digest)
 
     def _blob_row(self, name: str, digest: Digest) -> BlobRow:
         row = self.store.catalog.blob(digest)
-        if row is None or not self._has(name, row.digest):
+        if row is None or not self.has(name, row.digest):
             raise Refusal("BLOB_UNKNOWN", str(digest))
         return row
 
@@ -225,7 +254,7 @@ class StoreContents:
         row = self.store.catalog.blob(digest)
         if row is None:
             return None
-        if not any(self._has(each, row.digest) for each in self._sources(row, name, source, may_pull)):
+        if not any(self.has(each, row.digest) for each in self._sources(row, name, source, may_pull)):
             return None
         return Stored(digest, row.size) if self.store.link(name, row.digest) else None
 
@@ -243,7 +272,10 @@ class StoreContents:
 
     def begin_upload(self, repository: str) -> str:
         """A new one."""
-        return self.store.receiving.begin(full_name(repository))
+        try:
+            return self.store.receiving.begin(full_name(repository))
+        except Conflict as error:
+            raise Refusal("TOOMANYREQUESTS", error.what) from error
 
     @contextmanager
     def upload(self, repository: str, upload_id: str) -> Iterator[Upload]:
@@ -265,11 +297,6 @@ class StoreContents:
         self._readings.close()
 
 
-def _is_config_of(children: Sequence[Descriptor], child: Descriptor) -> bool:
-    """Of a manifest's children the config comes first."""
-    return child.digest == children[0].digest
-
-
 def _descriptor(row: BlobRow) -> Descriptor:
     return Descriptor(row.media_type, Digest(row.digest), row.size)
 
@@ -277,8 +304,3 @@ def _descriptor(row: BlobRow) -> Descriptor:
 def _known(media_type: str) -> bool:
     return oci.is_manifest(media_type) or oci.is_index(media_type)
 
-
-def _is_document(row: BlobRow) -> bool:
-    """Not a config or layer: those are blobs."""
-    media_type = row.media_type
-    return _known(media_type) or bool(media_type and not oci.is_layer(media_type) and not oci.is_config(media_type))

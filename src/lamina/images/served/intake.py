@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 AHEAD: Final = 4 << 20  # bytes that wait for the pipeline before the client has to
 STALLED: Final = 2.0  # seconds without a byte after which an intake may be sent away
+PATIENCE: Final = 5.0  # seconds that one that is whole waits for a slot before any that is not has to go
 
 Pread = Callable[[memoryview, int], int]
 
@@ -37,10 +38,10 @@ class Feed:
         self._pread, self._already, self._at = pread, already, 0
         self._blocks: deque[memoryview] = deque()
         self._waiting = 0
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(threading.RLock())
         self._ended = self._over = False
         self.fed = already
-        self.touched = time.monotonic()
+        self.begun = self.touched = time.monotonic()
 
     @property
     def size(self) -> int | None:
@@ -55,23 +56,39 @@ class Feed:
             while self._waiting >= AHEAD and not self._over:
                 self._changed.wait()
             self.touched = time.monotonic()
+            if self._over:
+                return False
             self._blocks.append(block)
             self._waiting += len(block)
             self.fed += len(block)
             self._changed.notify_all()
-            return not self._over
+            return True
 
-    def end(self) -> None:
-        """That was all."""
+    def end(self) -> bool:
+        """That was all.  False if nobody reads any more."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
+            return not self._over
+
+    def send_away(self) -> bool:
+        """As `abandon`, unless all has come; whether it was done."""
+        with self._changed:
+            if not self._ended:
+                self.abandon()
+            return not self._ended
 
     def abandon(self) -> None:
         """Nobody wants it any more."""
         with self._changed:
             self._over = True
+            self._blocks.clear()
             self._changed.notify_all()
+
+    @property
+    def ended(self) -> bool:
+        """Whether all has come."""
+        return self._ended
 
     @property
     def stalled(self) -> bool:
@@ -80,7 +97,7 @@ class Feed:
 
     def readinto(self, buffer: memoryview, /) -> int:
         """The next bytes, waited for."""
-        if self._at < self._already:
+        if self._at < self._already and not self._over:
             count = self._pread(buffer[: min(len(buffer), self._already - self._at)], self._at)
             self._at += count
             if count:
@@ -118,6 +135,7 @@ class Intake:
         self.session: Session | None = None
         self._taken: Taken | None = None
         self._failure: BaseException | None = None
+        self._closing = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="lamina-intake", daemon=True)
         self._thread.start()
@@ -132,8 +150,7 @@ class Intake:
             self.feed.abandon()
 
     def take(self) -> Taken:
-        """What it has come to, when all of it has been put; `LaminaError`."""
-        self.feed.end()
+        """What it has come to, when all of it has been put and its feed has ended; `LaminaError`."""
         self._thread.join()
         if self._failure is not None:
             raise self._failure
@@ -141,41 +158,55 @@ class Intake:
         return self._taken
 
     def close(self) -> None:
-        """Let go of everything; again is harmless."""
-        if self._closed:
-            return
-        self._closed = True
-        try:
-            self.feed.abandon()
-            self._thread.join()
-            if self.session is not None:
-                self.session.abort()
-        finally:
-            self._leave()
+        """Let go of everything; again is harmless, from whatever thread: all has been let go of when it returns."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+            try:
+                self.feed.abandon()
+                self._thread.join()
+                if self.session is not None:
+                    self.session.abort()
+            finally:
+                self._leave()
 
 
 class Slots:
-    """How many are at work at once."""
+    """How many are at work at once.  Who waits comes before who only tries."""
 
     def __init__(self, count: int) -> None:
-        self._free = count
+        self._free, self._waiting = count, 0
         self._changed = threading.Condition()
 
     def try_enter(self) -> bool:
         """Whether there was one."""
         with self._changed:
-            if not self._free:
-                return False
-            self._free -= 1
-            return True
+            return not self._waiting and self._take()
 
-    def enter(self, make_room: Callable[[], None]) -> None:
-        """Wait for one; `make_room` is called now and then."""
-        while not self.try_enter():
-            make_room()
+    def enter(self, make_room: Callable[[float], None]) -> None:
+        """Wait for one; `make_room` is called now and then, with the seconds that have been waited."""
+        begun = time.monotonic()
+        with self._changed:
+            self._waiting += 1
+        try:
+            while True:
+                with self._changed:
+                    if self._take():
+                        return
+                make_room(time.monotonic() - begun)
+                with self._changed:
+                    if not self._free:
+                        self._changed.wait(0.2)
+        finally:
             with self._changed:
-                if not self._free:
-                    self._changed.wait(0.2)
+                self._waiting -= 1
+
+    def _take(self) -> bool:
+        if not self._free:
+            return False
+        self._free -= 1
+        return True
 
     def leave(self) -> None:
         """There is one more."""

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from lamina.errors import InvalidReference
 from lamina.reference import Reference
+from lamina.registry.server.names import is_repository
 from lamina.registry.server.refusal import Refusal
 
 
 def full_name(repository: str) -> str:
-    """`app` -> `docker.io/library/app`, `quay.io/app` as it is; `NAME_INVALID`."""
+    """`app` -> `docker.io/library/app`, `quay.io/app` as it is; `NAME_INVALID`.
+
+    So is `library/app`: a repository has one name, by which rules say who may do what with it.
+    """
     try:
         reference = Reference.parse(repository, "")
     except InvalidReference as error:
         raise Refusal("NAME_INVALID", error.what) from error
     if reference.tag or reference.digest:
         raise Refusal("NAME_INVALID", repository[:160])
+    if reference.familiar_name != repository:
+        raise Refusal("NAME_INVALID", f"this repository is called {reference.familiar_name}")
     return reference.name
 
 
@@ -27,7 +33,12 @@ def repository_of(name: str) -> str | None:
     except InvalidReference:
         return None
     familiar = reference.familiar_name
-    return None if ":" in familiar or familiar != familiar.lower() else familiar
+    if not is_repository(familiar):
+        return None
+    try:  # docker.io/localhost/app would be read as another one's
+        return familiar if full_name(familiar) == reference.name else None
+    except Refusal:
+        return None
 
 
 def tag_of(name: str, repository: str) -> str | None:

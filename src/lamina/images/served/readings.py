@@ -55,8 +55,9 @@ class Readings:
         old = None
         with self._lock:
             if self._now is None or self._clock() - self._begun > SECONDS:
+                fresh = self._store.reading()
                 old = self._retire()
-                self._now, self._begun = self._store.reading(), self._clock()
+                self._now, self._begun = fresh, self._clock()
             reading = self._now
             self._users[id(reading)] = self._users.get(id(reading), 0) + 1
         if old is not None:

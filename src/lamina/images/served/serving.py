@@ -6,9 +6,9 @@
     beside.py       what answers beside the API: the page, metrics, health
     upkeep.py       what is to be done beside requests: leases, uploads that are over, collections
 
-Hashing, compression and reading run in threads without the interpreter's lock, so that one process is enough for large blobs; small
-requests are Python's, and want one a core.  Every process opens the store itself; all accept on the same sockets, which the first has
-bound.
+Hashing, compression and reading run in threads without the interpreter's lock, so that one process is enough for large blobs;
+small requests are Python's, and want one a core.  Every process opens the store itself; all accept on the same sockets, which
+the first has bound.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ Say = Callable[[str], None]
 class Served:
     """What the command line says; None: what the configuration says.
 
+    `proxies`: (name, origin) beside those of the configuration, and in their place where the name is the same.
     `listen`: HOST:PORT; `certificate`, `key`: PEM files; `grace`: seconds that requests have to end in; `slots`: large blobs
     that run through the pipeline at once in each process (0: one a core).
     """
@@ -44,6 +45,7 @@ class Served:
     key: str | None = None
     workers: int | None = None
     read_only: bool = False
+    proxies: tuple[tuple[str, str], ...] = ()
     compression: str = "zstd:1"
     grace: float = 30.0
     slots: int = 0
@@ -56,6 +58,7 @@ class Served:
     def decode(cls, text: str) -> Self:
         """The inverse."""
         value: dict[str, Any] = json.loads(text)
+        value["proxies"] = tuple((name, base) for name, base in value["proxies"])
         return cls(**value)
 
     def live(self, say: Say) -> Live:
@@ -71,17 +74,20 @@ class Served:
         if self.listen is not None:
             where = listen(self.listen)
             if where is None:
-                raise UsageError(f"{self.listen[:160]!r} is no address to listen on", hint="expected HOST:PORT, or :PORT for all")
+                raise UsageError(f"{self.listen[:160]!r} is no address to listen on", hint="expected HOST:PORT or :PORT")
             settings = replace(settings, listen=where)
         if self.certificate is not None and self.key is not None:
             settings = replace(settings, tls=TlsFiles(Path(self.certificate).resolve(), Path(self.key).resolve()))
         if self.workers is not None:
             settings = replace(settings, workers=self.workers)
+        if self.proxies:
+            settings = replace(settings, proxies=tuple({**dict(settings.proxies), **dict(self.proxies)}.items()))
         return replace(settings, read_only=True) if self.read_only else settings
 
 
 def serve(options: Served, told: Say, say: Say) -> None:
     """Serve until SIGTERM or SIGINT.  `told` hears of each address, `say` of what goes wrong or changes; `LaminaError`."""
+    _need_aiohttp()
     from lamina.images.served.supervisor import supervise
     from lamina.images.served.worker import run
     from lamina.registry.server.serve import bind
@@ -112,6 +118,14 @@ def serve(options: Served, told: Say, say: Say) -> None:
     finally:
         for each in sockets:
             each.close()
+
+
+def _need_aiohttp() -> None:
+    """Only servers need it: who does not serve need not install it."""
+    try:
+        import aiohttp  # noqa: F401
+    except ImportError:
+        raise UsageError("a server needs the library aiohttp", hint="install lamina[serve]") from None
 
 
 def _url(one: socket.socket, settings: Settings) -> str:

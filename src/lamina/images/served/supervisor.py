@@ -1,6 +1,7 @@
 """Worker processes: each is a fresh interpreter that is handed the sockets, so that nothing of this one comes along.
 
-One that dies is started again, not more often than once a second; what it had taken in is in the store or in the files of its uploads.
+One that dies is started again, not more often than once a second; what it had taken in is in the store or in the files of its
+uploads.
 """
 
 from __future__ import annotations

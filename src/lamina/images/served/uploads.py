@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from lamina.digest import Digest
 from lamina.errors import Conflict, NotFound
-from lamina.images.served.intake import Feed, Intake, Slots
+from lamina.images.served.intake import PATIENCE, Feed, Intake, Slots
 from lamina.registry.server.contents import Stored
 from lamina.registry.server.refusal import Refusal
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 START: Final = 4 << 20  # bytes that have arrived before the pipeline begins: less than that is quicker at the end
 IDLE: Final = 60.0  # seconds after which an upload that nobody goes on with leaves the pipeline
+# A slow one leaves it, too: a collection waits for its lease.  What is in its file goes through once more at the end.
+LONG, SLOW = 300.0, 16 << 20  # seconds, bytes a second
 
 
 class Uploads:
@@ -29,7 +31,8 @@ class Uploads:
         self._store, self._compression = store, compression
         self._slots, self._small = Slots(slots), Slots(slots)
         self._lock = threading.Lock()
-        self._live: dict[str, Intake] = {}
+        self._live: dict[str, Intake] = {}  # that no request holds
+        self._all: set[Intake] = set()  # that take a slot of the large ones
 
     @contextmanager
     def open(self, repository: str, upload_id: str) -> Iterator[Upload]:
@@ -44,68 +47,98 @@ class Uploads:
             with self._lock:
                 live = self._live.pop(upload_id, None)
             if live is not None and live.feed.fed != arriving.offset:  # another process has gone on with it
-                live.close()
+                self.drop(live)
                 live = None
             upload = Upload(self, arriving, live)
             try:
                 yield upload
             finally:
-                arriving.flush()
-                self._keep(upload_id, upload)
+                self._leave(upload_id, upload)
 
-    def _keep(self, upload_id: str, upload: Upload) -> None:
+    def _leave(self, upload_id: str, upload: Upload) -> None:
+        """What has arrived is in the file, and the pipeline waits for more of it, unless one of them has failed."""
         live, upload.live = upload.live, None
+        try:
+            upload.flush()
+        except BaseException:
+            if live is not None:
+                self.drop(live)
+            raise
         if live is None:
             return
-        if upload.over:
-            live.close()
-            return
         with self._lock:
-            self._live[upload_id] = live
+            if not upload.over and live in self._all:
+                self._live[upload_id] = live
+                return
+        self.drop(live)
 
     def start(self, arriving: Arriving) -> Intake | None:
         """The pipeline for an upload that has become large, if a slot is free."""
-        if not self._slots.try_enter():
-            return None
         arriving.flush()
-        return self._intake(arriving, "sha256", self._slots)
+        return self._intake(arriving, "sha256", self._slots) if self._slots.try_enter() else None
 
     def whole(self, arriving: Arriving, algorithm: str) -> Intake:
         """The pipeline for one that is whole, all of it in its file."""
-        slots = self._small if arriving.offset < START else self._slots
-        slots.enter(self._make_room)
         arriving.flush()
-        return self._intake(arriving, algorithm, slots)
+        small = arriving.offset < START
+        slots = self._small if small else self._slots
+        slots.enter((lambda _: None) if small else self._make_room)
+        return self._intake(arriving, algorithm, slots, whole=True)
 
-    def _intake(self, arriving: Arriving, algorithm: str, slots: Slots) -> Intake:
+    def _intake(self, arriving: Arriving, algorithm: str, slots: Slots, *, whole: bool = False) -> Intake:
         try:
             feed = Feed(arriving.reader(), arriving.offset)
-            return Intake(self._store, self._compression, feed, algorithm, slots.leave)
+            if whole:
+                feed.end()
+            intake = Intake(self._store, self._compression, feed, algorithm, slots.leave)
         except BaseException:
             slots.leave()
             raise
+        if slots is self._slots:
+            with self._lock:
+                self._all.add(intake)
+        return intake
 
-    def _make_room(self) -> None:
-        """Send away one that waits for its client."""
+    def drop(self, intake: Intake) -> None:
+        """Let go of it."""
         with self._lock:
-            found = next((key for key, each in self._live.items() if each.feed.stalled), None)
-            live = self._live.pop(found) if found is not None else None
-        if live is not None:
-            live.close()
+            self._all.discard(intake)
+        intake.close()
+
+    def _make_room(self, waited: float) -> None:
+        """Send away one that waits for its client; in the end any that is not whole, the one that has waited the longest.
+
+        Whoever holds it finds out at its next bytes.
+        """
+        with self._lock:
+            open_ones = sorted((each for each in self._all if not each.feed.ended), key=lambda each: each.feed.touched)
+            gone = next((each for each in open_ones
+                         if (waited > PATIENCE or each.feed.stalled) and each.feed.send_away()), None)
+            self._forget([gone] if gone is not None else [])
+        if gone is not None:
+            gone.close()
+
+    def _forget(self, gone: Collection[Intake]) -> None:
+        """With the lock held."""
+        self._all.difference_update(gone)
+        self._live = {key: each for key, each in self._live.items() if each not in gone}
 
     def tend(self) -> None:
-        """Let go of those that nobody goes on with."""
+        """Let go of those that nobody goes on with, or too slowly."""
         now = time.monotonic()
         with self._lock:
-            idle = [key for key, each in self._live.items() if now - each.feed.touched > IDLE]
-            gone = [self._live.pop(key) for key in idle]
+            gone = [each for each in self._all if not each.feed.ended and (
+                now - each.feed.touched > IDLE or each.feed.fed < SLOW * (now - each.feed.begun) > SLOW * LONG)
+                and each.feed.send_away()]
+            self._forget(gone)
         for each in gone:
             each.close()
 
     def close(self) -> None:
         """What has arrived stays for the next server."""
         with self._lock:
-            gone, self._live = list(self._live.values()), {}
+            gone = list(self._live.values())
+            self._forget(gone)
         for each in gone:
             each.close()
 
@@ -127,24 +160,35 @@ class Upload:
 
     def __init__(self, uploads: Uploads, arriving: Arriving, live: Intake | None) -> None:
         self._uploads, self._arriving, self.live = uploads, arriving, live
-        self.over = False
+        self.over = self._calm = False
 
     @property
     def offset(self) -> int:
         """How many bytes have arrived."""
         return self._arriving.offset
 
+    def reader(self) -> Callable[[memoryview, int], int]:
+        """`pread(buffer, offset)` of whole buffers of 1 MiB that have been written, also after the end."""
+        return self._arriving.reader()
+
     def write(self, data: memoryview, /) -> None:
         """The next bytes."""
         self._arriving.write(data)
-        if self.live is None and self.offset >= START:
+        if self.live is not None:
+            if not self.live.feed.put(data):  # it has failed, or was sent away: the end will do it anew, or tell why
+                self._drop()
+                self._calm = True
+        elif self.offset >= START and not self._calm:
             self.live = self._uploads.start(self._arriving)
-        elif self.live is not None and not self.live.feed.put(data):
-            self._drop()  # it has failed: the end will tell why
+
+    def flush(self) -> None:
+        """What has arrived is in the file."""
+        self._arriving.flush()
 
     def finish(self, digest: Digest, /) -> Stored:
         """That was all."""
-        if self.live is not None and (self.live.algorithm != digest.algorithm or self.live.feed.fed != self.offset):
+        if self.live is not None and (self.live.algorithm != digest.algorithm or self.live.feed.fed != self.offset
+                                      or not self.live.feed.end()):
             self._drop()
         if self.live is None:
             self.live = self._uploads.whole(self._arriving, digest.algorithm)
@@ -168,4 +212,4 @@ class Upload:
     def _drop(self) -> None:
         live, self.live = self.live, None
         if live is not None:
-            live.close()
+            self._uploads.drop(live)

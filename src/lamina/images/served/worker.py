@@ -1,4 +1,4 @@
-"""One process of a server: an event loop, a store of its own; SIGTERM and SIGINT end it gracefully, SIGHUP reads files again."""
+"""One process of a server: an event loop, a store of its own; SIGTERM and SIGINT end it, SIGHUP reads files again."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
     from lamina.registry.server.access.live import Live
     from lamina.registry.server.accesslog import AccessLog
     from lamina.registry.server.app import Service
+    from lamina.registry.server.settings import Settings
     from lamina.store import BlobStore
 
 COUNTERS = "counters"
+_WAITING = 16  # threads more, where there are other registries to wait for
 
 
 def run(options: Served, sockets: Sequence[socket.socket], say: Say, ready: Callable[[], None], *, keeper: bool) -> None:
@@ -69,6 +72,8 @@ async def _service(options: Served, store: BlobStore, live: Live, say: Say, keep
     from lamina.images.served.beside import Beside
     from lamina.images.served.contents import StoreContents
     from lamina.images.served.gate import Gate
+    from lamina.images.served.proxied.contents import Proxied
+    from lamina.images.served.proxied.upstream import connect
     from lamina.images.served.upkeep import Upkeep
     from lamina.images.showcase.showcase import Showcase
     from lamina.registry.server.app import Service
@@ -83,11 +88,14 @@ async def _service(options: Served, store: BlobStore, live: Live, say: Say, keep
             showcase.start()
         contents = StoreContents(store, compression=options.compression, slots=options.slots)
         stack.callback(contents.close)
+        proxied = Proxied(contents, lambda: live.settings.proxies, lambda: connect([base for _, base in live.settings.proxies]),
+                          slots=_WAITING if live.settings.proxies else 4, largest=lambda: live.settings.limits.max_blob)
+        stack.callback(proxied.close)
         gate = Gate(live)
         log = stack.enter_context(_access_log(live.settings.access_log))
         beside = Beside(showcase, metrics, gate, log, lambda: live.settings.page)
-        service = Service(contents, gate, gate.settings(), beside=beside.answer, before=gate.before, holding=gate.holding,
-                          observe=beside.observe)
+        service = Service(proxied, gate, _roomy(gate.settings(), live), beside=beside.answer, before=gate.before,
+                          holding=gate.holding, observe=beside.observe, warnings=proxied.warnings)
         beside.threads = service.threads
         upkeep = Upkeep(contents, live, metrics, say, lambda: service.change(gate.settings()), keeper=keeper)
         task = asyncio.create_task(upkeep.run())
@@ -97,6 +105,14 @@ async def _service(options: Served, store: BlobStore, live: Live, say: Say, keep
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+
+def _roomy(settings: Settings, live: Live) -> Settings:
+    """With threads that may wait for other registries, if there are any."""
+    if not live.settings.proxies:
+        return settings
+    limits = settings.limits
+    return replace(settings, limits=replace(limits, quick=limits.quick + _WAITING, bulk=limits.bulk + 2 * _WAITING))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lamina._native.tarscan import EntryColumns
     from lamina.store import BlobStore
 
-AT_ONCE = 2  # readers: a block takes some 5 ms of a core
+AT_ONCE = 2  # readers: each may take a core
 LONGEST = 1.0  # seconds that one question is searched
 MOST = 1000  # members in one answer
 _ANSWERS, _LAYERS = 64, 256  # that are remembered: layers do not change

@@ -1,6 +1,7 @@
 """What the catalog holds at one moment, as repositories and what each of them leads to.
 
-Made at once from four tables: 10,000 tags over 100,000 blobs take some 2 s and 100 MB, so a thread keeps it (`kept.py`).
+Made at once from four tables: 5,000 tags over 50,000 blobs take 0.45 s of a core, besides SQLite's, and 43 MiB; so a thread
+keeps it (`kept.py`).
 """
 
 from __future__ import annotations

@@ -47,8 +47,7 @@ def line(one: Request) -> bytes:
         "path": _short(one.path, _PATH), "status": one.status,
         "received": one.received, "sent": one.sent, "seconds": round(one.seconds, 4),
         "agent": _short(one.agent, _AGENT)}
-    # DEL is the one control character that JSON leaves as it is.
-    return (json.dumps(value, separators=(",", ":")).replace("\x7f", "\\u007f") + "\n").encode("ascii")
+    return (json.dumps(value, separators=(",", ":")) + "\n").encode("ascii")
 
 
 def _short(text: str, longest: int) -> str:
@@ -56,7 +55,7 @@ def _short(text: str, longest: int) -> str:
     text = text[: longest + 1]
     total = 0
     for place, one in enumerate(text):
-        total += len(json.dumps(one)) - 2 if one != "\x7f" else 6
+        total += len(json.dumps(one)) - 2
         if total > longest:
             return text[:place] + "..."
     return text

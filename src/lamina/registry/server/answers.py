@@ -67,9 +67,9 @@ def refusal(error: Exception) -> Answer:
     """The envelope of an error.  What is our own failure is logged in full, and told to the client in general terms."""
     if not isinstance(error, Refusal):
         error = _failure(error)
-    entry = {"code": error.code, "message": error.message}
-    if error.detail:
-        entry["detail"] = error.detail
+    # With a detail even where there is none to tell: docker takes a known code and message without one for something that
+    # will pass, and tries a denied push again for 50 s.
+    entry = {"code": error.code, "message": error.message, "detail": error.detail}
     answer = document({"errors": [entry]}, error.status, error.headers)
     if error.status in _RETRY_AFTER:
         answer.headers.setdefault("Retry-After", _RETRY_AFTER[error.status])

@@ -32,7 +32,7 @@ from lamina.registry.server.uploads import Uploads
 log = logging.getLogger(__name__)
 
 # A manifest of 4 MiB can be 50 MB of objects while it is looked at.
-_LARGE, _LARGE_AT_ONCE = 256 << 10, 2
+_SMALL, _LARGE, _LARGE_AT_ONCE = 64 << 10, 256 << 10, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,7 @@ class Service:
         self.threads, self.buffers = Threads(self.limits), Buffers(self.limits)
         self._arriving, self._large = Allowance(self.limits.manifests), asyncio.Semaphore(_LARGE_AT_ONCE)
         self.active: set[asyncio.Task[object]] = set()
+        self.stopping = False  # connections end with the request that they are at
         self._uploads = Uploads(contents, self.access, self.threads, self.buffers, self.limits)
         self._before, self._holding = before, holding
         self._beside, self._observe, self._warnings = beside, observe, warnings
@@ -199,6 +200,8 @@ class Service:
     async def _put_manifest(self, call: Call, body: Body) -> Answer:
         await self.threads.quick(manifests.admit_put, self.access, call, self.limits, body.length)
         size = self.limits.manifest if body.length is None else body.length
+        if size <= _SMALL:
+            size = 0  # So that large ones which dawdle keep out none of the usual ones.
         if not self._arriving.take(size):
             raise Refusal("TOOMANYREQUESTS", "too many manifests at once")
         try:
@@ -247,7 +250,7 @@ class Service:
         if answer.length is not None:
             headers["Content-Length"] = str(answer.length)
         response = Response(status=answer.status, body=answer.body or None, headers=headers)
-        if answer.status == 408 or leaves_rest(request):
+        if answer.status == 408 or leaves_rest(request) or self.stopping:
             response.force_close()
         return response
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
+
 from lamina.registry.server.settings import Limits
 
 _KEPT = 32  # free ones, of `piece` bytes each
@@ -10,7 +12,8 @@ _KEPT = 32  # free ones, of `piece` bytes each
 class Buffers:
     """For one event loop.
 
-    A buffer has `piece` bytes of address space; only its share of `buffers` is lent, and so touched.
+    A buffer has `piece` bytes of address space; only its share of `buffers` is lent, and so touched (a `bytearray` would
+    touch all of it when it is made).
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -23,13 +26,13 @@ class Buffers:
         limits = self._limits
         self.lent += 1
         share = max(limits.least, min(limits.piece, limits.buffers // self.lent)) & ~4095
-        whole = self._free.pop() if self._free else memoryview(bytearray(limits.piece))
+        whole = self._free.pop() if self._free else memoryview(mmap(-1, limits.piece, MAP_PRIVATE | MAP_ANONYMOUS))
         return whole[:share]
 
     def give(self, buffer: memoryview) -> None:
         """It is free again: nobody reads or writes it any more."""
         self.lent -= 1
-        if len(self._free) < _KEPT and isinstance(buffer.obj, bytearray):
+        if len(self._free) < _KEPT and isinstance(buffer.obj, mmap):
             self._free.append(memoryview(buffer.obj))
 
 

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from aiohttp.http_exceptions import LineTooLong
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web import BaseRequest, RequestHandler, Response, Server, StreamResponse
 
 from lamina.registry.server.answers import COMMON, refusal
@@ -13,7 +14,8 @@ from lamina.registry.server.app import Service
 from lamina.registry.server.refusal import Refusal
 from lamina.registry.server.settings import Limits
 
-_TOO_MANY = (b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+_TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class Connection(RequestHandler):
@@ -23,11 +25,32 @@ class Connection(RequestHandler):
     in which a whole head must have come as well.
     """
 
-    __slots__ = ("_limits",)
+    __slots__ = ("_head", "_last", "_limits")
 
     def __init__(self, server: Connections, limits: Limits, **options: Any) -> None:
         super().__init__(server, **options)
         self._limits = limits
+        self._head = 0  # bytes since the last request that was waited for began
+        self._last: StreamReader = EMPTY_PAYLOAD
+
+    def data_received(self, data: bytes) -> None:
+        """aiohttp bounds each header and their number; this bounds their sum, and what comes before its turn."""
+        idle = self._waiter is not None and not self._waiter.done()
+        if self._last.is_eof():
+            self._head += len(data)
+        known = self._request_count
+        super().data_received(data)
+        if self._request_count != known:
+            if self._messages:
+                self._last = self._messages[-1][1]
+            if idle:
+                self._head = 0
+        if self._head > self._limits.heads and self.transport is not None:
+            if idle:
+                self.transport.write(_TOO_LONG)
+                self.force_close()
+            else:
+                self.transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -40,6 +63,11 @@ class Connection(RequestHandler):
         if manager is not None and len(manager.connections) > self._limits.connections:
             transport.write(_TOO_MANY)
             self.force_close()
+
+    @property
+    def idle(self) -> bool:
+        """Whether it waits for a request."""
+        return self._current_request is None
 
     def handle_error(self, request: BaseRequest, status: int = 500, exc: BaseException | None = None,
                      message: str | None = None) -> StreamResponse:
@@ -68,6 +96,12 @@ class Connections(Server):
     def __init__(self, service: Service) -> None:
         super().__init__(service.handle)
         self._limits = service.limits
+
+    def close_idle(self) -> None:
+        """End those that wait for a request."""
+        for each in self.connections:
+            if isinstance(each, Connection) and each.idle:
+                each.close()
 
     def __call__(self) -> RequestHandler:
         limits = self._limits

@@ -45,6 +45,12 @@ class Listener:
         """
         for server in self._servers:
             server.close()
+        self._service.stopping = True
+        self._connections.close_idle()
+        if self._service.active:  # before aiohttp is told: from then on it throws away what still comes of a body
+            began = asyncio.get_running_loop().time()
+            await asyncio.wait(self._service.active, timeout=grace)
+            grace = max(0.1, grace - (asyncio.get_running_loop().time() - began))  # 0 is for ever, to aiohttp
         self._connections.pre_shutdown()
         await self._connections.shutdown(grace)
         # What was cancelled still has threads to wait for and sessions to leave.

@@ -1,7 +1,7 @@
 """Where blocking calls run: two bounded pools, so that streams which wait never keep a small request from its thread.
 
-Not `run_in_executor`: its futures cost a small request 40 % of its CPU time.  Results come back to the event loop by the handful,
-with one wake-up for as many as are there.
+Not `run_in_executor`: its futures cost a small request 40 % of its CPU time.  Results come back to the event loop by the
+handful, with one wake-up for as many as are there.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from lamina.registry.server.access.grants import Grant
 from lamina.registry.server.access.identity import Gate, Identity, NotKnown
 from lamina.registry.server.access.patterns import is_name
 from lamina.registry.server.access.rules import Rules
-from lamina.registry.server.refusal import Refusal
 from lamina.registry.server.configured import ACTIONS, Settings
+from lamina.registry.server.refusal import Refusal
 
 # What clients ask a token server for, by what they do: who pushes looks first at what is there.
 _SCOPES = {"pull": "pull", "push": "pull,push", "delete": "delete"}

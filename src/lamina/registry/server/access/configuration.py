@@ -171,6 +171,9 @@ def _proxies(table: Table) -> tuple[tuple[str, str], ...]:
         if one is None:
             proxies.refuse(name, "is no registry to pass through", 'write "registry.example" = "https://registry.example"')
         found.append(one)
+    ways = {base for name, base in found if name in ("", "docker.io", "index.docker.io")}
+    if len(ways) > 1:
+        proxies.refuse("docker.io", 'and "" are the same repositories, and come from two places')
     return tuple(found)
 
 

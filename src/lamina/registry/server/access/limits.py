@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from lamina.registry.hosts import address_of
-from lamina.registry.server.refusal import Refusal
 from lamina.registry.server.configured import Limits
+from lamina.registry.server.refusal import Refusal
 
 MAX_KEYS = 1 << 16
 

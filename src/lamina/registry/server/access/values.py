@@ -61,8 +61,11 @@ def url(text: str) -> str | None:
 
 
 def proxy(name: str, target: str) -> tuple[str, str] | None:
-    """One registry that is passed through: the name that its repositories begin with, and its origin (no slash at the end)."""
+    """One registry that is passed through: the name that its repositories begin with, and its origin (no slash at the end).
+
+    An empty name: repositories without a domain.
+    """
     target = target.rstrip("/")
-    if not _REGISTRY.fullmatch(name) or len(name) > 200 or url(target) is None or urlsplit(target).path:
+    if (name and not _REGISTRY.fullmatch(name)) or len(name) > 200 or url(target) is None or urlsplit(target).path:
         return None
     return (name, target) if split_port(urlsplit(target).netloc)[0] else None

@@ -20,7 +20,7 @@ _EMPTY = ('<p>Nothing is here yet. Push an image, and this page shows what it is
 _LIVE = """<dl class="live"><div><dt><span class="key received"></span>In</dt><dd data-live="received">{received}</dd></div>
 <div><dt><span class="key sent"></span>Out</dt><dd data-live="sent">{sent}</dd></div>
 <div><dt>Requests</dt><dd data-live="requests">{requests}</dd></div>
-<div><dt>Uploads in progress</dt><dd data-live="uploads">{uploads}</dd></div></dl>
+<div><dt>Uploads</dt><dd data-live="uploads">{uploads}</dd></div></dl>
 <div class="js"><svg id="pulse" role="img" aria-label="Bytes a second in and out, the last two minutes" width="100%"
 height="110"><line class="grid" x1="0" y1="6" x2="100%" y2="6"/><line class="grid" x1="0" y1="106" x2="100%" y2="106"/>
 <svg y="6" width="100%" height="100" viewBox="0 0 1000 1000" preserveAspectRatio="none">
@@ -39,7 +39,7 @@ def home(library: Library, visible: Sequence[Repository], query: Mapping[str, st
         return document("Repositories", "<h1>Repositories</h1>" + section("Empty", _EMPTY))
     store, points = library.store(), library.series()
     now = section("Now", _live(library.traffic()), _GOING, "live")
-    left = section("What is left of what was pushed", pictures.steps(store), _note(store))
+    left = section("From pushed to disk", pictures.steps(store), _note(store))
     over = section("Over time", pictures.past(points) + _KEYS, name="over-time") if len(points) > 1 else ""
     return document("Repositories", f'<h1>Repositories</h1><p class="lead">{_lead(visible)}</p>' + tiles(_tiles(store))
                     + _listed(visible, query) + f'<div class="two">{left}{now}</div>' + over)

@@ -97,7 +97,7 @@ def others(image: Image, sharing: Sharing, shown: Sequence[Other]) -> str:
     whole = max(sharing.own + sharing.shared, 1)
     parts = []
     for place, other in enumerate(shown):
-        y, share = place * _ROW, other.shared / whole
+        y, share = place * _ROW, min(other.shared / whole, 1)
         told = f"{size(other.shared)} · {percent(share)}"
         parts += [f'<foreignObject x="0" y="{y}" width="64%" height="22">{_named(other)}</foreignObject>',
                   text(100, y + 15, told, "value", "end"), rect(0, y + 22, 100, 12, "track", round_=6),

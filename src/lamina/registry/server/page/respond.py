@@ -24,9 +24,7 @@ from lamina.registry.server.page.item import item_page
 from lamina.registry.server.page.library import Busy, Image, Library
 from lamina.registry.server.page.repository import repository_page
 from lamina.registry.server.page.search import search
-from lamina.registry.server.page.words import link
-
-_LONGEST = 2048  # characters of a path
+from lamina.registry.server.page.words import MOST, link
 
 May = Callable[[str], bool]
 
@@ -37,7 +35,7 @@ def respond(library: Library, path: str, query: Mapping[str, str], may: May) -> 
     `query`: the last value of each name, decoded with `surrogateescape`.  `may(repository)`: whether the visitor may see it.
     """
     try:
-        return _found(library, path, query, may) if len(path) <= _LONGEST else _nothing()
+        return _found(library, path, query, may) if len(path) <= MOST else _nothing()
     except NotFound:
         return _nothing()
     except Busy as error:

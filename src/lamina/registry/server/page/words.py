@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote, urlencode
 
+MOST: Final = 2048  # characters of a path
 LONGEST: Final = 300  # characters of a text that are shown; there are names of some megabytes
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 _DAY: Final = 86400
@@ -111,7 +112,9 @@ def files_url(repository: str, manifest: str, layer: str, prefix: bytes = b"", s
 
 
 def link(path: str, query: Mapping[str, str | bytes] | None = None) -> str:
-    """A path on this server, for an attribute; texts may hold anything."""
+    """A path on this server, for an attribute; texts may hold anything.  `#` for one that is too long to be asked for."""
+    if len(path) > MOST:
+        return "#"
     tail = f"?{urlencode(query, errors='replace')}" if query else ""
     return html.escape(quote(path, safe="/:@", errors="replace") + tail)
 

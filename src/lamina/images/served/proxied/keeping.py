@@ -1,0 +1,122 @@
+"""Manifests from elsewhere into the store.
+
+An image's config comes with its manifest, since only with it the store knows an image (`lamina images`, `gc --max-size`);
+layers, and what an index names, come when they are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from lamina import oci
+from lamina.content.verify import BytesReader
+from lamina.digest import Digest
+from lamina.errors import InvalidContent, LaminaError, LimitExceeded, NotFound, RegistryError
+from lamina.images.served.contents import CONFIG_LIMIT
+from lamina.images.served.proxied.memory import Recent
+from lamina.images.uses import used
+from lamina.oci import Descriptor
+
+if TYPE_CHECKING:
+    from lamina.images.served.contents import StoreContents
+    from lamina.images.served.proxied.routes import Claims, Place
+    from lamina.images.served.proxied.upstream import Source
+    from lamina.store.session import Session
+
+PROOFS: Final = 256  # of one manifest: questions whether the repository there has what the store has from somewhere else
+NOTED: Final = 600.0  # seconds in which a use is noted once
+
+
+class Keeper:
+    """Of one store.  For several threads."""
+
+    def __init__(self, contents: StoreContents, claims: Claims, compression: str, clock: Callable[[], float]) -> None:
+        self._contents, self._store, self._claims, self._compression = contents, contents.store, claims, compression
+        self._noted: Recent[str, bool] = Recent(4096, NOTED, clock)
+
+    def keep(self, place: Place, source: Source, found: Descriptor, data: bytes) -> bool:
+        """Keep a manifest that has been verified, by its digest; False if that cannot be."""
+        if not self._claims.take(place):
+            return False
+        try:
+            children = oci.children(found.media_type, data, found.digest)
+            self._prove(place, source, children)
+            with self._store.session(compression=self._compression, lenient=True) as session:
+                if oci.is_manifest(found.media_type):
+                    self._bring_config(session, source, children[0])
+                if not session.exists(found):
+                    session.push(found, BytesReader(data))
+                if not self._store.catalog.links.reaches(place.name, found.digest):  # what an index names is kept by it
+                    session.tag(found, f"{place.name}@{found.digest}")
+                session.commit()
+        except (InvalidContent, LimitExceeded, NotFound, RegistryError):
+            return False  # it is served all the same
+        return True
+
+    def _prove(self, place: Place, source: Source, children: Sequence[Descriptor]) -> None:
+        """What the store has from somewhere else becomes this repository's by being named: only if it has it there, too.
+
+        Else whoever pushes a manifest there could read here what he only knows the digest of.
+        """
+        asked = 0
+        for child in {one.digest: one for one in children}.values():
+            if self._store.catalog.blob(child.digest) is None or self._contents.has(place.name, child.digest):
+                continue
+            asked += 1
+            if asked > PROOFS:
+                raise LimitExceeded("a manifest names too much that is here already", child.digest)
+            if oci.is_manifest(child.media_type) or oci.is_index(child.media_type):
+                if source.head(child.digest) is None:
+                    raise NotFound("an index names what is not there", child.digest)
+            elif source.blob(child.digest).size != child.size:
+                raise InvalidContent("a manifest gives another size than the registry", child.digest)
+
+    def _bring_config(self, session: Session, source: Source, config: Descriptor) -> None:
+        if session.exists(config):
+            return
+        if config.size > CONFIG_LIMIT:
+            raise LimitExceeded(f"a config of {config.size} bytes", config.digest)
+        reader = BytesReader(config.data) if config.data is not None else source.fetch(config)
+        try:
+            session.push(config, reader)
+        finally:
+            reader.close()
+
+    def name(self, place: Place, tag: str, digest: Digest) -> None:
+        """Let a tag lead to what is kept."""
+        name = f"{place.name}:{tag}"
+        before, row = self._store.catalog.ref(name), self._store.catalog.blob(digest)
+        if row is None or (before is not None and before.digest == digest) or not self._claims.has(place):
+            return
+        if not self._contents.has(place.name, row.digest):  # it is here, but could not be kept for this repository
+            return
+        with self._store.session() as session:
+            session.tag(Descriptor(row.media_type, Digest(row.digest), row.size), name)
+            session.commit()
+
+    def named(self, place: Place, tag: str) -> Digest | None:
+        """Where the tag led when it was last looked at."""
+        found = self._store.catalog.ref(f"{place.name}:{tag}") if self._claims.has(place) else None
+        return Digest(found.digest) if found is not None else None
+
+    def note(self, digest: Digest) -> None:
+        """It was used: what was not, for longest, goes first when the store has to become smaller."""
+        if self._noted.get(digest) is None:
+            self._noted.put(digest, True)
+            used(self._store, [digest])
+
+    def complete(self, place: Place, digest: Digest) -> None:
+        """A blob has come: images all of whose layers are here now are whole."""
+        catalog = self._store.catalog
+        for parent in catalog.parents(digest):
+            image, row = catalog.image(parent), catalog.blob(parent)
+            if image is None or row is None or image.whole or not self._contents.has(place.name, parent):
+                continue
+            data = self._store.document(parent)
+            if any(catalog.blob(one.digest) is None for one in oci.children(row.media_type, data, parent)):
+                continue
+            with suppress(LaminaError), self._store.session(compression=self._compression, lenient=True) as session:
+                session.push(Descriptor(row.media_type, Digest(parent), row.size), BytesReader(data))
+                session.commit()
