@@ -20,6 +20,7 @@ from lamina.images.served.names import full_name, repository_of, tag_of
 from lamina.images.served.readings import Readings
 from lamina.images.served.uploads import Upload, Uploads
 from lamina.images.served.verbatim import PIECES, SMALL, Proving, Verbatim
+from lamina.images.uses import used
 from lamina.oci import Descriptor
 from lamina.registry.server.contents import Document, Stored
 from lamina.registry.server.refusal import Refusal
@@ -43,6 +44,7 @@ class StoreContents:
         self.store, self.compression = store, compression
         self._readings, self._verbatim = Readings(store), Verbatim(store)
         self._uploads = Uploads(store, compression, slots or max(2, (os.cpu_count() or 1)))
+        self._used: set[str] = set()  # manifests that were asked for; noted now and then: a transaction costs more than a pull
         self._lock = threading.Lock()
         self._listed: tuple[int, list[str]] = (-1, [])
 
@@ -81,6 +83,7 @@ class StoreContents:
     def manifest(self, repository: str, reference: str) -> Document:
         """By tag or digest."""
         row, named = self._manifest_row(full_name(repository), reference)
+        self._used.add(row.digest)
         try:
             return Document(named.digest, named.media_type, self._bytes(row))
         except NotFound as error:
@@ -289,10 +292,17 @@ class StoreContents:
         """Now and then: let go of what nobody uses, and of uploads that nobody has gone on with for so many seconds."""
         self._readings.tend()
         self._uploads.tend()
+        self._note_uses()
         self.store.receiving.expire(expiry)
+
+    def _note_uses(self) -> None:
+        """For `gc --max-size`, which lets go of what was used the longest ago."""
+        noted, self._used = self._used, set()
+        used(self.store, noted)
 
     def close(self) -> None:
         """What has arrived of uploads stays."""
+        self._note_uses()
         self._uploads.close()
         self._readings.close()
 
