@@ -191,7 +191,7 @@ def test_pushes_beside_collections(served: StoreContents, another: Callable[[], 
                 return
 
     workers = [threading.Thread(target=push, args=(contents, name))
-               for name, contents in (("one", served), ("two", another()), ("one", another()))]
+               for name, contents in (("one", served), ("two", another()), ("three", another()))]
     collector = threading.Thread(target=collect)
     for each in (collector, *workers):
         each.start()
