@@ -11,6 +11,7 @@ from registry.server import Exchange
 
 from images.served_proxy.kit import Front, front, publish, small
 from lamina.digest import Digest
+from lamina.errors import StorageError
 from lamina.images.served.proxied.memory import FRESH
 from lamina.images.served.proxied.upstream import PAUSE
 
@@ -158,3 +159,17 @@ def test_an_upstream_that_breaks_off_every_time(served: Front, fake: Fake) -> No
 
     fake.fault("", "manifests", gone)
     assert served.get("hub.test/app/manifests/1").status == 503
+
+
+def test_a_full_disk_keeps_nothing_from_being_served(served: Front, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = small()
+    publish(fake, "app", one, "1")
+
+    def full(*_: object, **__: object) -> None:
+        raise StorageError("no space left")
+
+    monkeypatch.setattr(served.store, "session", full)
+    assert _manifest(served) == one.manifest
+    monkeypatch.undo()
+    assert served.names() == []
+    assert _manifest(served) == one.manifest and served.names(), "it is kept when there is room again"

@@ -209,6 +209,19 @@ def test_a_manifest_gives_no_right_to_what_others_have(served: Front, fake: Fake
     assert served.get(f"hub.test/other/blobs/{Digest.of(DATA)}").code == "BLOB_UNKNOWN"
 
 
+def test_a_tag_gives_no_right_to_an_image_that_others_have(served: Front, fake: Fake) -> None:
+    secret = small("secret")
+    for data in (secret.config, *secret.layers):
+        assert served.server.ask("POST", f"/v2/private/app/blobs/uploads/?digest={Digest.of(data)}", data).status == 201
+    put = served.server.ask("PUT", "/v2/private/app/manifests/1", secret.manifest, {"Content-Type": OCI_MANIFEST})
+    assert put.status == 201
+    names = served.names()
+    publish_document(fake, "app", OCI_MANIFEST, secret.manifest, "1")
+    assert served.get("hub.test/app/manifests/1").body == secret.manifest
+    assert served.names() == names
+    assert served.get(f"hub.test/app/blobs/{Digest.of(secret.config)}").code == "BLOB_UNKNOWN"
+
+
 def test_a_config_that_is_not_there_keeps_nothing(served: Front, fake: Fake) -> None:
     one = small()
     publish(fake, "app", one, "1")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import threading
 
 from contracts.samples import describe, manifest_bytes
 from registry.fake import Fake
 
 from images.archives import layer
 from images.served_proxy.kit import Front, Held, image, publish, publish_document, publish_index, small, together
+from lamina.content.verify import BytesReader
 from lamina.digest import Digest
 from lamina.images.budget import plan
 from lamina.images.records import read_view
@@ -127,6 +129,21 @@ def test_clients_at_once_share_one_fetch(served: Front, fake: Fake) -> None:
     first, second, size, some, _ = together(whole, whole, head, part, go)
     assert first == second == BIG and some == BIG[100:5_000_000] and size == str(len(BIG)).encode()
     assert len(fake.asked("GET", f"blobs/{digest}")) == 1
+
+
+def test_two_that_begin_at_the_same_moment_are_one(served: Front) -> None:
+    place, fetches, go = served.proxied._find("hub.test/app"), served.proxied._fetches, threading.Event()
+    assert place is not None
+    opened = []
+
+    def open_() -> BytesReader:
+        opened.append(go.wait(20))
+        return BytesReader(BIG)
+
+    first, second = (fetches.start(place, describe(BIG), open_) for _ in range(2))
+    go.set()
+    first.thread.join(20)
+    assert first is second and opened == [True] and served.has(Digest.of(BIG))
 
 
 def test_manifests_at_once_share_one_fetch(served: Front, fake: Fake) -> None:

@@ -96,13 +96,6 @@ class Fetch:
                 return
             filled = 0
 
-    def wait(self) -> None:
-        """Until it is over."""
-        with self._changed:
-            while not self._over:
-                self._changed.wait()
-        self._raise()
-
     def _raise(self) -> None:
         if isinstance(self._error, FAILURES):
             raise refused(self._error, "BLOB_UNKNOWN", str(self.blob.digest)) from self._error

@@ -6,6 +6,7 @@ layers, and what an index names, come when they are asked for.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from lamina import oci
 from lamina.content.verify import BytesReader
 from lamina.digest import Digest
-from lamina.errors import InvalidContent, LaminaError, LimitExceeded, NotFound, RegistryError
+from lamina.errors import InvalidContent, LaminaError, LimitExceeded, NotFound, RegistryError, StorageError, StoreError
 from lamina.images.served.contents import CONFIG_LIMIT
 from lamina.images.served.proxied.memory import Recent
 from lamina.images.uses import used
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from lamina.images.served.proxied.routes import Claims, Place
     from lamina.images.served.proxied.upstream import Source
     from lamina.store.session import Session
+
+log = logging.getLogger(__name__)
 
 PROOFS: Final = 256  # of one manifest: questions whether the repository there has what the store has from somewhere else
 NOTED: Final = 600.0  # seconds in which a use is noted once
@@ -51,8 +54,9 @@ class Keeper:
                 if not self._store.catalog.links.reaches(place.name, found.digest):  # what an index names is kept by it
                     session.tag(found, f"{place.name}@{found.digest}")
                 session.commit()
-        except (InvalidContent, LimitExceeded, NotFound, RegistryError):
-            return False  # it is served all the same
+        except (InvalidContent, LimitExceeded, NotFound, RegistryError, StorageError, StoreError) as error:
+            log.warning("%s@%s is served and not kept: %s", place.name, found.digest, error)
+            return False
         return True
 
     def _prove(self, place: Place, source: Source, children: Sequence[Descriptor]) -> None:
