@@ -72,7 +72,7 @@ def test_an_index_is_kept_sparse(served: Front, fake: Fake) -> None:
     assert served.get(f"hub.test/app/manifests/{amd.digest}").body == amd.manifest
     assert served.has(amd.digest) and not served.has(arm.digest)
     assert not served.has(Digest.of(amd.layers[1])), "nobody has asked for a layer"
-    assert served.names() == ["hub.test/app:1", f"hub.test/app@{digest}"], "an index keeps what it names"
+    assert set(served.names()) == {"hub.test/app:1", f"hub.test/app@{digest}", f"hub.test/app@{amd.digest}"}
 
 
 def test_an_artifact(served: Front, fake: Fake) -> None:

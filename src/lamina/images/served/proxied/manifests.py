@@ -49,7 +49,7 @@ class Manifests:
         if not self._claims.has(place):
             return None
         try:
-            return self._own.manifest(place.name, digest)
+            return self._own.manifest(place.own, digest)
         except Refusal:
             return None
 
