@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lamina._native.tarscan import EntryColumns
     from lamina.content import Reader
     from lamina.content.progress import Progress, StageSink
+    from lamina.store.assemble import Place
     from lamina.store.backup import BackedUp
     from lamina.store.budget import Shrinking
     from lamina.store.collect import Collected
@@ -252,6 +253,14 @@ class BlobStore:
         blob = BlobReader(self.head_of_row(row), self.chunks(index), self.packs, stages)
         blob.narrow(start, stop)
         return ReadAhead(blob, None, stages) if blob.size > WINDOW else blob
+
+    def places_of_row(self, row: BlobRow, index: ChunkIndex, most: int) -> list[Place] | None:
+        """Where a blob lies as it is, in at most so many pieces; None if it does not."""
+        from lamina.store.assemble import BlobReader
+
+        if row.kind == "document":
+            return None
+        return BlobReader(self.head_of_row(row), self.chunks(index), self.packs).places(most)
 
     def _document_of_row(self, row: BlobRow) -> bytes | memoryview:
         """A document from its pack, or if that is damaged the catalog's text of it; `StoreDamaged`."""
@@ -488,12 +497,20 @@ class Reading:
             self._catch_up(row.pack)
         return self.store.part_of_row(row, self.index, start, stop, self._stages)
 
+    def places(self, digest: str, most: int) -> list[Place] | None:
+        """Where a blob lies as it is, in at most so many pieces; None if it does not (some of it is compressed); `NotFound`."""
+        if (row := self.store.catalog.blob(digest)) is None:
+            raise NotFound("no such blob", digest)
+        with self._lock:
+            self._catch_up(row.pack)
+        return self.store.places_of_row(row, self.index, most)
+
     def keep(self, *digests: str) -> None:
         """These, and all that they lead to, stay until this ends, though their names be removed; `NotFound`, `LeaseLost`."""
         catalog = self.store.catalog
         if self.lease is None:
             return
-        with catalog.transaction() as tx:
+        with catalog.transaction(lasting=False) as tx:
             tx.check_lease(self.lease.id)
             for digest in digests:
                 if catalog.blob(digest) is None:

@@ -277,3 +277,16 @@ def test_what_is_no_upload_is_left_alone(served: StoreContents, store: BlobStore
     (store.receiving.folder / "note").write_text("x")
     served.tend(3600)
     assert (store.receiving.folder / "note").exists()
+
+
+def test_what_is_pulled_counts_as_used(served: StoreContents, store: BlobStore) -> None:
+    """For `gc --max-size`: noted when there is time for it, by manifest, however it was asked for."""
+    first, second = image(served, "app", 1, "it"), image(served, "app", 2, "other")
+    store.catalog.uses.note([first.digest, second.digest], 1000)
+    before = store.catalog.uses.times()
+    served.manifest("app", "it")
+    served.manifest("app", str(first.digest))
+    assert store.catalog.uses.times() == before
+    served.tend(3600)
+    times = store.catalog.uses.times()
+    assert times[first.digest] > 1000 and times[second.digest] == 1000

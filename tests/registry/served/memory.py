@@ -228,7 +228,7 @@ class Memory:
     def mount(self, repository: str, digest: Digest, source: str | None, may_pull: Callable[[str], bool]) -> Stored | None:
         names = [source] if source is not None else list(self.all)
         for name in names:
-            if (one := self.all.get(name)) is not None and digest in one.blobs and (source or may_pull(name)):
+            if (one := self.all.get(name)) is not None and digest in one.blobs and may_pull(name):
                 self.repository(repository).blobs[digest] = one.blobs[digest]
                 return Stored(digest, len(one.blobs[digest]))
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 import urllib3
@@ -60,7 +60,8 @@ class Rules:
     def may(self, repository: str, action: str) -> bool:
         return (repository, action) in self.allowed
 
-    def admit(self, headers: Mapping[str, str], repository: str | None, action: str) -> Rules:
+    def admit(self, headers: Mapping[str, str], repository: str | None, action: str,
+              also: Sequence[tuple[str, str]] = ()) -> Rules:
         self.asked.append((repository, action))
         if "authorization" not in headers:
             raise Refusal("UNAUTHORIZED", headers={"WWW-Authenticate": 'Basic realm="lamina"'})
@@ -134,7 +135,7 @@ def test_read_only(memory: Memory) -> None:
 
 
 def test_without_deletion(memory: Memory) -> None:
-    with Server(memory, Settings(deletes=False)) as server:
+    with Server(memory, Settings(deletes=frozenset())) as server:
         put(server, manifest())
         for path in ("manifests/latest", f"manifests/{Digest.of(manifest())}", f"blobs/{DIGEST}"):
             reply = server.ask("DELETE", f"/v2/one/{path}")

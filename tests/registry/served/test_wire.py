@@ -193,6 +193,24 @@ def test_a_body_in_the_same_breath_as_its_head(server: Server, memory: Memory) -
             assert read(connection)["Range"] == f"0-{start + size - 1}"
 
 
+@pytest.mark.parametrize("rest", [0, 1])
+def test_a_body_that_comes_before_the_handler_waits(memory: Memory, rest: int) -> None:
+    """All of it, or not, is no request before its turn."""
+    with Server(memory, Settings(Limits(heads=4096))) as server, server.connect() as connection:
+        first, location = server.begin(), server.begin()
+        memory.gate.clear()
+        try:
+            connection.sendall(f"PATCH {first} HTTP/1.1\r\n{HOST}Content-Length: 1\r\n\r\nx".encode())
+            memory.wait_held()
+            head = f"PATCH {location} HTTP/1.1\r\n{HOST}Content-Length: {20_000 + rest}\r\n\r\n".encode()
+            connection.sendall(head + bytes(20_000))
+        finally:
+            memory.gate.set()
+        read(connection)
+        connection.sendall(bytes(rest))
+        assert read(connection)["Range"] == f"0-{20_000 + rest - 1}"
+
+
 def test_a_head_that_never_ends_is_bounded(server: Server) -> None:
     with server.connect() as connection:
         connection.sendall(b"GET /v2/ HTTP/1.1\r\nHost: a\r\nX-A: ")

@@ -14,11 +14,13 @@ from lamina.content import Reader
 from lamina.content.referrers import listed, subject_of
 from lamina.content.verify import BytesReader, read_all
 from lamina.digest import Digest
-from lamina.errors import Conflict, InvalidContent, LimitExceeded, NotFound
+from lamina.errors import Conflict, InvalidContent, LimitExceeded, NotFound, StoreDamaged
 from lamina.images.served.heap import give_back_large_blocks
 from lamina.images.served.names import full_name, repository_of, tag_of
 from lamina.images.served.readings import Readings
 from lamina.images.served.uploads import Upload, Uploads
+from lamina.images.served.verbatim import PIECES, SMALL, Proving, Verbatim
+from lamina.images.uses import used
 from lamina.oci import Descriptor
 from lamina.registry.server.contents import Document, Stored
 from lamina.registry.server.refusal import Refusal
@@ -26,6 +28,7 @@ from lamina.store.links import AS_BLOB, AS_MANIFEST
 
 if TYPE_CHECKING:
     from lamina.store import BlobStore
+    from lamina.store.blobstore import Reading
     from lamina.store.schema import BlobRow, RefRow
     from lamina.store.session import Session
 
@@ -39,8 +42,9 @@ class StoreContents:
     def __init__(self, store: BlobStore, *, compression: str = "zstd:1", slots: int = 0) -> None:
         give_back_large_blocks()
         self.store, self.compression = store, compression
-        self._readings = Readings(store)
+        self._readings, self._verbatim = Readings(store), Verbatim(store)
         self._uploads = Uploads(store, compression, slots or max(2, (os.cpu_count() or 1)))
+        self._used: set[str] = set()  # manifests that were asked for; noted now and then: a transaction costs more than a pull
         self._lock = threading.Lock()
         self._listed: tuple[int, list[str]] = (-1, [])
 
@@ -79,6 +83,7 @@ class StoreContents:
     def manifest(self, repository: str, reference: str) -> Document:
         """By tag or digest."""
         row, named = self._manifest_row(full_name(repository), reference)
+        self._used.add(row.digest)
         try:
             return Document(named.digest, named.media_type, self._bytes(row))
         except NotFound as error:
@@ -217,12 +222,25 @@ class StoreContents:
     def open_blob(self, repository: str, digest: Digest, start: int, stop: int) -> Reader:
         """Some bytes of it, or all."""
         row = self._blob_row(full_name(repository), digest)
+        if places := self._verbatim.get(row.digest):
+            try:
+                return self._readings.open(lambda _: self._verbatim.open(places, start, stop))
+            except StoreDamaged:  # a collection has moved it
+                self._verbatim.forget(row.digest)
         try:
             if (start, stop) == (0, row.size):
-                return self._readings.open(lambda reading: reading.fetch(_descriptor(row)))
+                return self._readings.open(lambda reading: self._whole(reading, row))
             return self._readings.open(lambda reading: reading.fetch_part(row.digest, start, stop))
         except NotFound as error:
             raise Refusal("BLOB_UNKNOWN", str(digest)) from error
+
+    def _whole(self, reading: Reading, row: BlobRow) -> Reader:
+        """All of it, verified; how it lies is remembered once it has proved right."""
+        def proved() -> None:
+            if row.size > SMALL and row.kind != "document":
+                self._verbatim.proved(row.digest, reading.places(row.digest, PIECES) or ())
+
+        return Proving(reading.fetch(_descriptor(row)), row.size, proved)
 
     def delete_blob(self, repository: str, digest: Digest) -> None:
         """Take the link away."""
@@ -274,10 +292,17 @@ class StoreContents:
         """Now and then: let go of what nobody uses, and of uploads that nobody has gone on with for so many seconds."""
         self._readings.tend()
         self._uploads.tend()
+        self._note_uses()
         self.store.receiving.expire(expiry)
+
+    def _note_uses(self) -> None:
+        """For `gc --max-size`, which lets go of what was used the longest ago."""
+        noted, self._used = self._used, set()
+        used(self.store, noted)
 
     def close(self) -> None:
         """What has arrived of uploads stays."""
+        self._note_uses()
         self._uploads.close()
         self._readings.close()
 

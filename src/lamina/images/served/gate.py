@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from lamina.images.served.names import one_name
+from lamina.images.served.proxied.routes import Routes
 from lamina.registry.server.access.basic import user_of
 from lamina.registry.server.access.limits import Throttle, Uploads
+from lamina.registry.server.refusal import Refusal
 from lamina.registry.server.settings import Limits, Settings
 
 if TYPE_CHECKING:
@@ -18,6 +21,20 @@ if TYPE_CHECKING:
     from lamina.registry.server import configured
     from lamina.registry.server.access.grants import Grant
     from lamina.registry.server.access.live import Live
+
+
+def rule_names(settings: configured.Settings) -> Callable[[str], str]:
+    """The name that rules are about: the catalog's, or of what comes from elsewhere the full one."""
+    routes = Routes(settings.proxies)
+
+    def name(repository: str) -> str:
+        with suppress(Refusal):
+            place = routes.find(repository)
+            if place is not None and place.route.shared:
+                return place.name
+        return one_name(repository)
+
+    return name
 
 
 class Gate:

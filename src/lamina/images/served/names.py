@@ -9,9 +9,9 @@ from lamina.registry.server.refusal import Refusal
 
 
 def full_name(repository: str) -> str:
-    """`app` -> `docker.io/library/app`, `quay.io/app` as it is; `NAME_INVALID`.
+    """`app`, `library/app` -> `docker.io/library/app`, `quay.io/app` as it is; `NAME_INVALID`.
 
-    So is `library/app`: a repository has one name, by which rules say who may do what with it.
+    So several spellings are one repository: rules are asked by the one that `one_name` gives.
     """
     try:
         reference = Reference.parse(repository, "")
@@ -19,9 +19,15 @@ def full_name(repository: str) -> str:
         raise Refusal("NAME_INVALID", error.what) from error
     if reference.tag or reference.digest:
         raise Refusal("NAME_INVALID", repository[:160])
-    if reference.familiar_name != repository:
-        raise Refusal("NAME_INVALID", f"this repository is called {reference.familiar_name}")
     return reference.name
+
+
+def one_name(repository: str) -> str:
+    """The spelling that the catalog shows, and that rules are about: `library/app` -> `app`."""
+    try:
+        return Reference.parse(repository, "").familiar_name
+    except InvalidReference:
+        return repository
 
 
 def repository_of(name: str) -> str | None:

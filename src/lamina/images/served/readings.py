@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from lamina.content import Reader
+from lamina.content import FileRuns, Reader, Run
 
 if TYPE_CHECKING:
     from lamina.store import BlobStore
@@ -34,7 +34,8 @@ class Readings:
         except BaseException:
             self._leave(reading)
             raise
-        return _Leased(reader, lambda: self._leave(reading))
+        kind = _LeasedRuns if isinstance(reader, FileRuns) else _Leased
+        return kind(reader, lambda: self._leave(reading))
 
     def tend(self) -> None:
         """End a lease that nobody has used for a while."""
@@ -101,3 +102,16 @@ class _Leased:
                 self._reader.close()
             finally:
                 self._leave()
+
+
+class _LeasedRuns(_Leased):
+    """One whose bytes lie in files."""
+
+    _reader: FileRuns
+
+    @property
+    def size(self) -> int:
+        return self._reader.size
+
+    def runs(self) -> Sequence[Run]:
+        return self._reader.runs()

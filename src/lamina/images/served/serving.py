@@ -63,9 +63,11 @@ class Served:
 
     def live(self, say: Say) -> Live:
         """The configuration as it is now and will be; `LaminaError`."""
+        from lamina.images.served.gate import rule_names
         from lamina.registry.server.access.live import Live
 
-        return Live(Path(self.config) if self.config is not None else None, override=self._override, say=say)
+        return Live(Path(self.config) if self.config is not None else None, override=self._override, say=say,
+                    naming=rule_names)
 
     def _override(self, settings: Settings) -> Settings:
         from lamina.registry.server.access.values import listen

@@ -21,6 +21,7 @@ from lamina.registry.server.bodies import Body, GoneError, leaves_rest
 from lamina.registry.server.buffers import Allowance, Buffers
 from lamina.registry.server.contents import Contents
 from lamina.registry.server.downloads import Download
+from lamina.registry.server.filedownloads import FileDownload, by_kernel
 from lamina.registry.server.pace import TooSlowError
 from lamina.registry.server.refusal import Refusal
 from lamina.registry.server.routes import BASE, BLOB, CATALOG, MANIFEST, REFERRERS, TAGS, UPLOAD, UPLOADS, Call
@@ -213,7 +214,9 @@ class Service:
     async def _stream(self, exchange: _Exchange, stream: blobs.Stream) -> StreamResponse:
         """Send a blob; an error in its middle cuts the connection, so that nobody takes what came for the whole."""
         request = exchange.request
-        download = Download(self.threads, self.buffers, self.limits, stream.reader, stream.size)
+        by = by_kernel(stream.reader, request)
+        download = (FileDownload(self.threads, self.limits, *by) if by is not None else
+                    Download(self.threads, self.buffers, self.limits, stream.reader, stream.size))
         try:
             await download.first()
             response = StreamResponse(status=stream.answer.status, headers=self._headers(exchange, stream.answer))

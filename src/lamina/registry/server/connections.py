@@ -30,12 +30,17 @@ class Connection(RequestHandler):
     def __init__(self, server: Connections, limits: Limits, **options: Any) -> None:
         super().__init__(server, **options)
         self._limits = limits
-        self._head = 0  # bytes since the last request that was waited for began
+        self._head = 0  # bytes of a head that is not whole, and of all that lies behind the next request in turn
         self._last: StreamReader = EMPTY_PAYLOAD
 
     def data_received(self, data: bytes) -> None:
-        """aiohttp bounds each header and their number; this bounds their sum, and what comes before its turn."""
+        """aiohttp bounds each header and their number; this bounds their sum, and what comes before its turn.
+
+        The next request in turn counts for nothing, its body comes by aiohttp's flow control: a client that has its answer may
+        send it, the body in the same breath, before the handler has come round to waiting.
+        """
         idle = self._waiter is not None and not self._waiter.done()
+        next_in_turn = not self._messages
         if self._last.is_eof():
             self._head += len(data)
         known = self._request_count
@@ -43,8 +48,9 @@ class Connection(RequestHandler):
         if self._request_count != known:
             if self._messages:
                 self._last = self._messages[-1][1]
-            if idle:
-                self._head = 0
+            if next_in_turn:
+                body = self._messages[0][1] if self._messages else EMPTY_PAYLOAD
+                self._head = 0 if idle or not body.is_eof() else len(data) - body.total_bytes
         if self._head > self._limits.heads and self.transport is not None:
             if idle:
                 self.transport.write(_TOO_LONG)

@@ -85,7 +85,8 @@ class Contents(Protocol):
     def open_blob(self, repository: str, digest: Digest, start: int, stop: int) -> Reader:
         """Bytes `start` to `stop` (not included) of a blob; the caller closes it.  `BLOB_UNKNOWN`.
 
-        If it is the whole blob, the digest is checked when the last bytes are read: a `LaminaError` instead of them.
+        If it is the whole blob, the digest is checked when the last bytes are read: a `LaminaError` instead of them.  What is
+        known to be right already, and lies in files as it is, may come as `FileRuns`: over plain HTTP the kernel sends it.
         """
 
     def delete_blob(self, repository: str, digest: Digest) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from lamina.registry.server.access.grants import Grant
 from lamina.registry.server.access.identity import Gate, Identity, NotKnown
@@ -18,9 +18,10 @@ _SCOPES = {"pull": "pull", "push": "pull,push", "delete": "delete"}
 class Access:
     """Logins by a gate (None: nobody can log in), rights by the settings.  Thread-safe."""
 
-    def __init__(self, settings: Settings, gate: Gate | None) -> None:
+    def __init__(self, settings: Settings, gate: Gate | None, naming: Callable[[str], str] = lambda name: name) -> None:
+        """`naming`: the one name of a repository, by which rules are asked."""
         self._gate, self._read_only, self._ping = gate, settings.read_only, settings.anonymous_ping
-        self._rules = Rules(settings.rules, dict(settings.groups)) if settings.rules else None
+        self._rules = Rules(settings.rules, dict(settings.groups), naming) if settings.rules else None
 
     def admit(self, headers: Mapping[str, str], repository: str | None, action: str,
               also: Sequence[tuple[str, str]] = ()) -> Grant:

@@ -26,6 +26,8 @@ from lamina.registry.server.access.watch import Watched
 from lamina.registry.server.configured import Htpasswd, Settings, TlsFiles, Token
 from lamina.registry.server.tls import ServerTls
 
+# Settings -> (a repository as it is asked for -> the name that rules are about).
+Naming = Callable[[Settings], Callable[[str], str]]
 # Seconds between two looks at the files.
 INTERVAL = 1.0
 # What sockets and processes were made of at the start.
@@ -40,10 +42,11 @@ _FIXED: dict[str, Callable[[Settings], object]] = {
 class State:
     """One configuration with the files it names, all of them right; `LaminaError` where one is not."""
 
-    def __init__(self, settings: Settings, hasher: Callable[[], Hasher], tls: ServerTls | None = None) -> None:
+    def __init__(self, settings: Settings, hasher: Callable[[], Hasher], tls: ServerTls | None = None,
+                 naming: Naming = lambda _: lambda name: name) -> None:
         self.settings = settings
         self.watched: list[Watched[Any]] = []
-        self.access = Access(settings, self._gate(settings.auth, hasher))
+        self.access = Access(settings, self._gate(settings.auth, hasher), naming(settings))
         self.tls = self._tls(settings.tls, tls) if settings.tls else None
 
     def _gate(self, auth: Htpasswd | Token | None, hasher: Callable[[], Hasher]) -> Gate | None:
@@ -70,15 +73,17 @@ class Live:
     """What the HTTP part holds; fits `admission`.  Thread-safe.
 
     `path`: the configuration, or None.  `override`: what the command line says, put over each configuration that is read.
-    `say`: for the log.  `LaminaError` where it cannot start so.
+    `say`: for the log.  `naming`: see `Naming`.  `LaminaError` where it cannot start so.
     """
 
     def __init__(self, path: Path | None, *, override: Callable[[Settings], Settings] = lambda settings: settings,
-                 say: Callable[[str], None] = lambda _: None, clock: Callable[[], float] = time.monotonic) -> None:
+                 say: Callable[[str], None] = lambda _: None, clock: Callable[[], float] = time.monotonic,
+                 naming: Naming = lambda _: lambda name: name) -> None:
+        self._naming = naming
         self._path, self._override, self._say, self._clock = path, override, say, clock
         self._hasher: Hasher | None = None
         self._data = self._read()
-        self._state = State(self._settings(self._data), self._get_hasher)
+        self._state = State(self._settings(self._data), self._get_hasher, naming=naming)
         # The same object for as long as the server runs; None is a server without TLS.
         self.tls = self._state.tls
         self._problem = ""
@@ -133,7 +138,7 @@ class Live:
                 self._say(news)
 
     def _change(self, settings: Settings) -> None:
-        former, self._state = self._state, State(settings, self._get_hasher, self.tls)
+        former, self._state = self._state, State(settings, self._get_hasher, self.tls, self._naming)
         self._say("the configuration was read again")
         for name, fixed in _FIXED.items():
             if fixed(settings) != fixed(former.settings):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lamina.registry.server.access.patterns import Pattern
@@ -37,7 +37,10 @@ class _Right:
 class Rules:
     """All rules of a registry.  Thread-safe."""
 
-    def __init__(self, rules: Sequence[Rule], groups: Mapping[str, frozenset[str]]) -> None:
+    def __init__(self, rules: Sequence[Rule], groups: Mapping[str, frozenset[str]],
+                 naming: Callable[[str], str] = lambda name: name) -> None:
+        """`naming`: the one name of a repository that has several spellings."""
+        self._naming = naming
         self._rights: list[tuple[Pattern, _Right]] = []
         for rule in rules:
             right = _resolve(rule, groups)
@@ -55,6 +58,7 @@ class Rules:
         return any(right.gives(user, "catalog") for _, right in self._rights)
 
     def _deciding(self, repository: str) -> tuple[_Right, ...]:
+        repository = self._naming(repository)
         with self._lock:
             known = self._decided.get(repository)
             if known is not None:
