@@ -224,4 +224,6 @@ def test_what_is_kept_can_be_let_go(served: Front, fake: Fake) -> None:
     _pull(served, "hub.test/app", "1")
     removal, _ = plan(served.store, 0)
     assert {root.name for root in removal.gone} == {"hub.test/app:1", f"hub.test/app@{one.digest}"}
+    _pull(served, "hub.test/app", "1")
+    served.own.tend(3600)
     assert one.digest in served.store.catalog.uses.times(), "a pull is a use"

@@ -48,7 +48,7 @@ class Proxied:
         self._routes = Routes(self._routed)
         self._claims = claims = Claims(own.store)
         self._upstream = upstream = Upstream(connect, clock=clock, slots=slots)
-        keeper = Keeper(own, claims, own.compression, clock)
+        keeper = Keeper(own, claims, own.compression)
         self._fetches = Fetches(own, keeper.complete)
         self._manifests = Manifests(own, claims, upstream, keeper, clock)
         self._lists = Lists(own, claims, upstream, clock)

@@ -7,17 +7,15 @@ layers, and what an index names, come when they are asked for.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from lamina import oci
 from lamina.content.verify import BytesReader
 from lamina.digest import Digest
 from lamina.errors import InvalidContent, LaminaError, LimitExceeded, NotFound, RegistryError, StorageError, StoreError
 from lamina.images.served.contents import CONFIG_LIMIT
-from lamina.images.served.proxied.memory import Recent
-from lamina.images.uses import used
 from lamina.oci import Descriptor
 from lamina.store.links import AS_BLOB, AS_MANIFEST
 
@@ -29,15 +27,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NOTED: Final = 600.0  # seconds in which a use is noted once
 
 
 class Keeper:
     """Of one store.  For several threads."""
 
-    def __init__(self, contents: StoreContents, claims: Claims, compression: str, clock: Callable[[], float]) -> None:
+    def __init__(self, contents: StoreContents, claims: Claims, compression: str) -> None:
         self._contents, self._store, self._claims, self._compression = contents, contents.store, claims, compression
-        self._noted: Recent[str, bool] = Recent(4096, NOTED, clock)
 
     def keep(self, place: Place, source: Source, found: Descriptor, data: bytes) -> bool:
         """Keep a manifest that has been verified, by its digest; False if that cannot be."""
@@ -103,12 +99,6 @@ class Keeper:
         """Where the tag led when it was last looked at."""
         found = self._store.catalog.ref(f"{place.name}:{tag}") if self._claims.has(place) else None
         return Digest(found.digest) if found is not None else None
-
-    def note(self, digest: Digest) -> None:
-        """It was used: what was not, for longest, goes first when the store has to become smaller."""
-        if self._noted.get(digest) is None:
-            self._noted.put(digest, True)
-            used(self._store, [digest])
 
     def complete(self, place: Place, digest: Digest) -> None:
         """A blob has come: images all of whose layers are here now are whole."""

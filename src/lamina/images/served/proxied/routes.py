@@ -28,19 +28,12 @@ _BY_NAME = (f"{DEFAULT_DOMAIN}/", "index.docker.io/")
 class Route:
     """One `[proxy]`: names of the store that begin with `prefix` come from `base`.
 
-    `named`: it is docker.io, asked for by that name; `rooted`: it is docker.io without it.  By name alone it is `shared`: names
-    without a domain are ours, and the same in the store.
+    `shared`: it is docker.io by that name alone: names without a domain are ours, and the same in the store.
     """
 
     prefix: str
     base: str
-    named: bool = False
-    rooted: bool = False
-
-    @property
-    def shared(self) -> bool:
-        """Whether a name of the store may be ours as well."""
-        return self.named and not self.rooted
+    shared: bool = False
 
     @property
     def domain(self) -> str:
@@ -56,19 +49,15 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A repository that comes from elsewhere.  `name`: the store's, in full; `apart`: that name is ours there (`Claims`)."""
+    """A repository that comes from elsewhere.  `name`: the store's, in full; `own`: what the store's `Contents` calls it.
+
+    `apart`: that name is ours there (`Claims`).
+    """
 
     route: Route
     name: str
+    own: str
     apart: bool = False
-
-    @property
-    def own(self) -> str:
-        """What the store's own `Contents` calls it."""
-        found = repository_of(self.name)
-        if found is None:  # docker.io/quay.io/app: without docker.io it is another one's
-            raise Refusal("NAME_INVALID", self.name)
-        return found
 
     @property
     def blobs(self) -> str:
@@ -93,7 +82,7 @@ class Routes:
     def __init__(self, proxies: Iterable[tuple[str, str]]) -> None:
         found = dict(proxies)
         hub = next((found[name] for name in ("", *_HUB) if name in found), None)
-        routes = [Route(f"{DEFAULT_DOMAIN}/", hub, named=not _HUB.isdisjoint(found), rooted="" in found)] if hub else []
+        routes = [Route(f"{DEFAULT_DOMAIN}/", hub, shared="" not in found)] if hub else []
         for name, base in found.items():
             if name and name not in _HUB:
                 domain = "." in name or name == "localhost"
@@ -101,21 +90,20 @@ class Routes:
         self._routes = sorted(routes, key=lambda one: len(one.prefix), reverse=True)  # the longest decides
 
     def find(self, repository: str) -> Place | None:
-        """Where it comes from; None: from nowhere else.  `NAME_INVALID` for a name that is not the one by which rules know it.
+        """Where it comes from, however the name is spelt; None: from nowhere else.
 
-        A repository at docker.io's root has two names: `library/alpine`, as docker asks for it, and `alpine`.
+        `NAME_INVALID` for what the store cannot tell from another one's: docker.io/quay.io/app is quay.io/app without docker.io.
         """
         name = _full(repository) if self._routes else None
         if name is None:
             return None
         route = next((one for one in self._routes if name.startswith(one.prefix)), None)
-        by_name = repository.startswith(_BY_NAME)
-        if route is None or (route.shared and not by_name):
+        if route is None or (route.shared and not repository.startswith(_BY_NAME)):
             return None
-        right = (name,) if by_name else (name.removeprefix(f"{DEFAULT_DOMAIN}/"), repository_of(name))
-        if repository not in right or (by_name and not route.named):
-            raise Refusal("NAME_INVALID", f"this repository is called {name if route.named else repository_of(name)}")
-        return Place(route, name)
+        own = repository_of(name)
+        if own is None:
+            raise Refusal("NAME_INVALID", repository)
+        return Place(route, name, own)
 
     def twin(self, repository: str) -> str | None:
         """The store's name of a repository that is ours, if a proxied one is called the same there."""
