@@ -92,7 +92,7 @@ class Routes:
     def find(self, repository: str) -> Place | None:
         """Where it comes from, however the name is spelt; None: from nowhere else.
 
-        `NAME_INVALID` for what the store cannot tell from another one's: docker.io/quay.io/app is quay.io/app without docker.io.
+        `NAME_INVALID` for what the store cannot tell from another one's: docker.io/quay.io/app, which is quay.io/app there.
         """
         name = _full(repository) if self._routes else None
         if name is None:
