@@ -141,8 +141,10 @@ def test_theirs_is_not_served_by_our_name(hub: Front, fake: Fake) -> None:
 def test_docker_io_at_the_root(mirror: Front, fake: Fake) -> None:
     one = small()
     publish(fake, "library/alpine", one, "latest")
-    for name in ("library/alpine", "docker.io/library/alpine", "alpine"):
+    for name in ("library/alpine", "alpine", "docker.io/library/alpine"):
         assert mirror.get(f"{name}/manifests/latest?ns=docker.io").body == one.manifest
+    for name in ("docker.io/quay.io/app", "docker.io/localhost/app"):
+        assert mirror.get(f"{name}/manifests/latest").code == "NAME_INVALID"
     assert len(fake.asked("GET", "manifests")) == 1
     assert _push(mirror, "team/app").code == "UNSUPPORTED"
     assert mirror.get("_catalog").json["repositories"] == ["alpine"]

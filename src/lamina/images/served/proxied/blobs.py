@@ -78,5 +78,5 @@ class Blobs:
             raise Refusal("DENIED", f"the blob has {found.size} bytes, at most {self._largest()} are fetched")
         row = self._own.store.catalog.blob(digest)
         if row is not None and row.size == found.size:
-            self._own.store.link(place.blobs, row.digest)
+            self._own.store.link(place.linked, row.digest)
         return found

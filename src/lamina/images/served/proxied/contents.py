@@ -48,7 +48,7 @@ class Proxied:
         self._routes = Routes(self._routed)
         self._claims = claims = Claims(own.store)
         self._upstream = upstream = Upstream(connect, clock=clock, slots=slots)
-        keeper = Keeper(own, claims, own.compression, clock)
+        keeper = Keeper(own, claims, own.compression)
         self._fetches = Fetches(own, keeper.complete)
         self._manifests = Manifests(own, claims, upstream, keeper, clock)
         self._lists = Lists(own, claims, upstream, clock)
@@ -127,15 +127,15 @@ class Proxied:
 
     def delete_manifest(self, repository: str, digest: Digest) -> None:
         """Here alone."""
-        self._may_take_away(repository, "MANIFEST_UNKNOWN")
-        self._own.delete_manifest(repository, digest)
+        place = self._may_take_away(repository, "MANIFEST_UNKNOWN")
+        self._own.delete_manifest(place.own if place is not None else repository, digest)
 
     def delete_tag(self, repository: str, tag: str) -> None:
         """Here alone."""
         place = self._may_take_away(repository, "MANIFEST_UNKNOWN")
         if place is not None:
             self._manifests.forget(place, tag)
-        self._own.delete_tag(repository, tag)
+        self._own.delete_tag(place.own if place is not None else repository, tag)
 
     # -- lists
 
@@ -184,16 +184,20 @@ class Proxied:
 
     def delete_blob(self, repository: str, digest: Digest) -> None:
         """Here alone."""
-        self._may_take_away(repository, "BLOB_UNKNOWN")
-        self._own.delete_blob(repository, digest)
+        place = self._may_take_away(repository, "BLOB_UNKNOWN")
+        self._own.delete_blob(place.own if place is not None else repository, digest)
 
     # -- uploads
 
     def mount(self, repository: str, digest: Digest, source: str | None, may_pull: Callable[[str], bool]) -> Stored | None:
         """Into a repository of ours, also from what is kept of others."""
         self._refuse_push(repository)
-        if source is not None and self._has_no(source):
-            return None
+        if source is not None:
+            if self._has_no(source):
+                return None
+            place = self._find(source)
+            if place is not None and may_pull(source):
+                return self._own.mount(repository, digest, place.own, lambda _: True)
         return self._own.mount(repository, digest, source, lambda name: may_pull(name) and not self._has_no(name))
 
     def begin_upload(self, repository: str) -> str:

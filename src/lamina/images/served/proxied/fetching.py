@@ -75,7 +75,7 @@ class Fetches:
         key = f"{fetch.place.blobs}@{fetch.blob.digest}"
         claimed = self._claim(key, fetch)
         try:
-            if not self._contents.store.catalog.links.has(fetch.place.blobs, fetch.blob.digest):
+            if not self._contents.store.catalog.links.has(fetch.place.linked, fetch.blob.digest):
                 require(self._contents.store.backend, fetch.blob.size + FLOOR, "fetch a blob", self._contents.store.path)
                 fetch.copy(self._contents)
         finally:

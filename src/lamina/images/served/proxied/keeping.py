@@ -7,18 +7,17 @@ layers, and what an index names, come when they are asked for.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from lamina import oci
 from lamina.content.verify import BytesReader
 from lamina.digest import Digest
 from lamina.errors import InvalidContent, LaminaError, LimitExceeded, NotFound, RegistryError, StorageError, StoreError
 from lamina.images.served.contents import CONFIG_LIMIT
-from lamina.images.served.proxied.memory import Recent
-from lamina.images.uses import used
 from lamina.oci import Descriptor
+from lamina.store.links import AS_BLOB, AS_MANIFEST
 
 if TYPE_CHECKING:
     from lamina.images.served.contents import StoreContents
@@ -28,16 +27,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PROOFS: Final = 256  # of one manifest: questions whether the repository there has what the store has from somewhere else
-NOTED: Final = 600.0  # seconds in which a use is noted once
 
 
 class Keeper:
     """Of one store.  For several threads."""
 
-    def __init__(self, contents: StoreContents, claims: Claims, compression: str, clock: Callable[[], float]) -> None:
+    def __init__(self, contents: StoreContents, claims: Claims, compression: str) -> None:
         self._contents, self._store, self._claims, self._compression = contents, contents.store, claims, compression
-        self._noted: Recent[str, bool] = Recent(4096, NOTED, clock)
 
     def keep(self, place: Place, source: Source, found: Descriptor, data: bytes) -> bool:
         """Keep a manifest that has been verified, by its digest; False if that cannot be."""
@@ -45,13 +41,11 @@ class Keeper:
             return False
         try:
             children = oci.children(found.media_type, data, found.digest)
-            self._prove(place, source, children)
             with self._store.session(compression=self._compression, lenient=True) as session:
-                if oci.is_manifest(found.media_type):
-                    self._bring_config(session, source, children[0])
-                if not session.exists(found):
+                self._bring(session, place, source, found, children)
+                if not session.exists(found) or self._lacked(found):
                     session.push(found, BytesReader(data))
-                if not self._store.catalog.links.reaches(place.name, found.digest):  # what an index names is kept by it
+                if not self._store.catalog.links.reaches(place.name, found.digest, manifest=True):
                     session.tag(found, f"{place.name}@{found.digest}")
                 session.commit()
         except (InvalidContent, LimitExceeded, NotFound, RegistryError, StorageError, StoreError) as error:
@@ -59,34 +53,35 @@ class Keeper:
             return False
         return True
 
-    def _prove(self, place: Place, source: Source, children: Sequence[Descriptor]) -> None:
-        """What the store has from somewhere else becomes this repository's by being named: only if it has it there, too.
+    def _bring(self, session: Session, place: Place, source: Source, found: Descriptor, children: Sequence[Descriptor]) -> None:
+        """The config; and what the repository has not got from there yet is left out of it, whoever else has it here.
 
         Else whoever pushes a manifest there could read here what he only knows the digest of.
         """
-        asked = 0
-        for child in {one.digest: one for one in children}.values():
-            if self._store.catalog.blob(child.digest) is None or self._contents.has(place.name, child.digest):
-                continue
-            asked += 1
-            if asked > PROOFS:
-                raise LimitExceeded("a manifest names too much that is here already", child.digest)
-            if oci.is_manifest(child.media_type) or oci.is_index(child.media_type):
-                if source.head(child.digest) is None:
-                    raise NotFound("an index names what is not there", child.digest)
-            elif source.blob(child.digest).size != child.size:
-                raise InvalidContent("a manifest gives another size than the registry", child.digest)
+        kind = AS_MANIFEST if oci.is_index(found.media_type) else AS_BLOB
+        for number, child in enumerate(children):
+            if kind == AS_BLOB and number == 0:
+                self._bring_config(session, place, source, child)
+            elif not self._contents.has(place.name, child.digest):
+                session.leave_out(place.name, child.digest, kind)
 
-    def _bring_config(self, session: Session, source: Source, config: Descriptor) -> None:
-        if session.exists(config):
-            return
+    def _bring_config(self, session: Session, place: Place, source: Source, config: Descriptor) -> None:
         if config.size > CONFIG_LIMIT:
             raise LimitExceeded(f"a config of {config.size} bytes", config.digest)
+        theirs = self._store.catalog.blob(config.digest) is not None and not self._contents.has(place.name, config.digest)
+        if theirs and source.blob(config.digest).size != config.size:
+            raise InvalidContent("a manifest gives another size than the registry", config.digest)
+        if session.exists(config):
+            return
         reader = BytesReader(config.data) if config.data is not None else source.fetch(config)
         try:
             session.push(config, reader)
         finally:
             reader.close()
+
+    def _lacked(self, found: Descriptor) -> bool:
+        image = self._store.catalog.image(found.digest) if oci.is_manifest(found.media_type) else None
+        return image is not None and not image.whole
 
     def name(self, place: Place, tag: str, digest: Digest) -> None:
         """Let a tag lead to what is kept."""
@@ -96,7 +91,7 @@ class Keeper:
             return
         if not self._contents.has(place.name, row.digest):  # it is here, but could not be kept for this repository
             return
-        with self._store.session() as session:
+        with self._store.session(lenient=True) as session:  # which leaves the gaps that there are
             session.tag(Descriptor(row.media_type, Digest(row.digest), row.size), name)
             session.commit()
 
@@ -104,12 +99,6 @@ class Keeper:
         """Where the tag led when it was last looked at."""
         found = self._store.catalog.ref(f"{place.name}:{tag}") if self._claims.has(place) else None
         return Digest(found.digest) if found is not None else None
-
-    def note(self, digest: Digest) -> None:
-        """It was used: what was not, for longest, goes first when the store has to become smaller."""
-        if self._noted.get(digest) is None:
-            self._noted.put(digest, True)
-            used(self._store, [digest])
 
     def complete(self, place: Place, digest: Digest) -> None:
         """A blob has come: images all of whose layers are here now are whole."""

@@ -51,7 +51,7 @@ class Lists:
         if not self._claims.has(place):
             raise refused(error, "NAME_UNKNOWN", place.name) from error
         try:
-            return self._own.tags(place.name, after, limit)
+            return self._own.tags(place.own, after, limit)
         except Refusal:
             raise refused(error, "NAME_UNKNOWN", place.name) from error
 
@@ -64,6 +64,6 @@ class Lists:
                 found = self._upstream.ask(place, lambda source: list(source.referrers(subject)))
             except FAILURES as error:
                 log.warning("%s: referrers: %s", place.name, error)
-                return (self._own.referrers(place.name, digest) if self._claims.has(place) else []), True
+                return (self._own.referrers(place.own, digest) if self._claims.has(place) else []), True
             self._referrers.put((place.name, digest), found)
         return found, False

@@ -34,12 +34,7 @@ class Manifests:
     def get(self, place: Place, reference: str) -> tuple[Document, bool]:
         """And whether there may be something newer that cannot be asked for; `Refusal`."""
         with self._alone.at((place.name, reference)):
-            if ":" in reference:
-                found, old = self._by_digest(place, Digest(reference)), False
-            else:
-                found, old = self._by_tag(place, reference)
-        self._keeper.note(found.digest)
-        return found, old
+            return (self._by_digest(place, Digest(reference)), False) if ":" in reference else self._by_tag(place, reference)
 
     def forget(self, place: Place, tag: str) -> None:
         """Ask for the tag when it is wanted next."""
@@ -49,7 +44,7 @@ class Manifests:
         if not self._claims.has(place):
             return None
         try:
-            return self._own.manifest(place.name, digest)
+            return self._own.manifest(place.own, digest)
         except Refusal:
             return None
 

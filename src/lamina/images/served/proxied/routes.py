@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from lamina.images.served.names import full_name
+from lamina.errors import InvalidReference
+from lamina.images.served.names import repository_of
 from lamina.reference import DEFAULT_DOMAIN, Reference
+from lamina.registry.server.refusal import Refusal
 from lamina.storage.problems import storage_errors
 
 if TYPE_CHECKING:
@@ -19,13 +21,14 @@ if TYPE_CHECKING:
 
 # What speaks for docker.io, which is a name and no host.
 _HUB = {"docker.io", "index.docker.io", "registry-1.docker.io"}
+_BY_NAME = (f"{DEFAULT_DOMAIN}/", "index.docker.io/")
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """One `[proxy]`: names of the store that begin with `prefix` come from `base`.
 
-    `shared`: it is docker.io by name alone, so that names without a domain, which are the same in the store, are not its own.
+    `shared`: it is docker.io by that name alone: names without a domain are ours, and the same in the store.
     """
 
     prefix: str
@@ -46,16 +49,20 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A repository that comes from elsewhere.  `name`: the store's, in full; `apart`: that name is ours there (`Claims`)."""
+    """A repository that comes from elsewhere.  `name`: the store's, in full; `own`: what the store's `Contents` calls it.
+
+    `apart`: that name is ours there (`Claims`).
+    """
 
     route: Route
     name: str
+    own: str
     apart: bool = False
 
     @property
     def blobs(self) -> str:
         """The repository that the store knows blobs by: if need be one that no client can ask for, for its port."""
-        return f"apart:0/{self.name}" if self.apart else self.name
+        return f"apart:0/{self.name}" if self.apart else self.own
 
     @property
     def there(self) -> Reference:
@@ -63,35 +70,54 @@ class Place:
         return self.route.there(self.name)
 
 
+    @property
+    def linked(self) -> str:
+        """The store's name of that."""
+        return self.blobs if self.apart else self.name
+
+
 class Routes:
     """All of one configuration: (first part of names, '' for names without a domain; origin)."""
 
     def __init__(self, proxies: Iterable[tuple[str, str]]) -> None:
         found = dict(proxies)
-        routes = []
+        hub = next((found[name] for name in ("", *_HUB) if name in found), None)
+        routes = [Route(f"{DEFAULT_DOMAIN}/", hub, shared="" not in found)] if hub else []
         for name, base in found.items():
-            if name in ("", *_HUB):
-                routes.append(Route(f"{DEFAULT_DOMAIN}/", base, shared="" not in found))
-            else:
+            if name and name not in _HUB:
                 domain = "." in name or name == "localhost"
                 routes.append(Route(f"{name}/" if domain else f"{DEFAULT_DOMAIN}/{name}/", base))
         self._routes = sorted(routes, key=lambda one: len(one.prefix), reverse=True)  # the longest decides
 
     def find(self, repository: str) -> Place | None:
-        """Where it comes from; None: from nowhere else.  `NAME_INVALID`."""
-        if not self._routes:
+        """Where it comes from, however the name is spelt; None: from nowhere else.
+
+        `NAME_INVALID` for what the store cannot tell from another one's: docker.io/quay.io/app, which is quay.io/app there.
+        """
+        name = _full(repository) if self._routes else None
+        if name is None:
             return None
-        name = full_name(repository)
         route = next((one for one in self._routes if name.startswith(one.prefix)), None)
-        if route is None or (route.shared and not repository.startswith((f"{DEFAULT_DOMAIN}/", "index.docker.io/"))):
+        if route is None or (route.shared and not repository.startswith(_BY_NAME)):
             return None
-        return Place(route, name)
+        own = repository_of(name)
+        if own is None:
+            raise Refusal("NAME_INVALID", repository)
+        return Place(route, name, own)
 
     def twin(self, repository: str) -> str | None:
         """The store's name of a repository that is ours, if a proxied one is called the same there."""
-        name = full_name(repository) if any(one.shared for one in self._routes) else ""
-        route = next((one for one in self._routes if name.startswith(one.prefix)), None)
+        name = _full(repository) if any(one.shared for one in self._routes) else None
+        route = next((one for one in self._routes if name is not None and name.startswith(one.prefix)), None)
         return name if route is not None and route.shared else None
+
+
+def _full(repository: str) -> str | None:
+    """A name of the store; None for what is none, which whoever is asked for it refuses."""
+    try:
+        return Reference.parse(repository, "").name
+    except InvalidReference:
+        return None
 
 
 class Claims:
