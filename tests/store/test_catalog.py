@@ -103,14 +103,6 @@ def test_safe_settings(path: Path, catalog: Catalog) -> None:
         assert catalog._db.read("PRAGMA synchronous") == [(2,)]
 
 
-def test_only_what_need_not_last_is_not_synced(catalog: Catalog) -> None:
-    for lasting in (True, False, True, True, False):
-        with catalog.transaction(lasting=lasting):
-            assert catalog._db.read("PRAGMA synchronous") == [(2 if lasting else 1,)]
-    with catalog.transaction():  # a commit says nothing
-        assert catalog._db.read("PRAGMA synchronous") == [(2,)]
-
-
 @pytest.mark.parametrize("content", [None, b"", b"no database at all" * 1000, b"SQLite format 3\0" + bytes(5000)])
 def test_missing_or_none(path: Path, content: bytes | None) -> None:
     if content is not None:

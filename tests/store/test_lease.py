@@ -232,9 +232,9 @@ def test_while_it_is_reaped_nobody_else_can(catalog: Catalog, state: Path, backe
     holder.kill()
     true_transaction, inner = catalog.transaction, []
 
-    def transaction(*, lasting: bool = True) -> AbstractContextManager[Transaction]:
+    def transaction() -> AbstractContextManager[Transaction]:
         inner.append(reap(catalog, state, backend))
-        return true_transaction(lasting=lasting)
+        return true_transaction()
 
     monkeypatch.setattr(catalog, "transaction", transaction)
     assert reap(catalog, state, backend) == [holder.id]

@@ -510,7 +510,7 @@ class Reading:
         catalog = self.store.catalog
         if self.lease is None:
             return
-        with catalog.transaction(lasting=False) as tx:
+        with catalog.transaction() as tx:
             tx.check_lease(self.lease.id)
             for digest in digests:
                 if catalog.blob(digest) is None:

@@ -234,12 +234,9 @@ class Catalog:
     # -- writes ----------------------------------------------------------------------------------------------
 
     @contextmanager
-    def transaction(self, *, lasting: bool = True) -> Iterator[Transaction]:
-        """One transaction, committed at the end of the block, undone by any exception.
-
-        Not `lasting`: a power cut may undo it, unless a later one lasts (`Database.transaction`).
-        """
-        with self._db.transaction(lasting=lasting):
+    def transaction(self) -> Iterator[Transaction]:
+        """One transaction, committed at the end of the block, undone by any exception."""
+        with self._db.transaction():
             yield Transaction(self._db)
 
     def next_seq(self) -> int:
@@ -249,7 +246,7 @@ class Catalog:
 
     def reserve_pack_number(self) -> int:
         """A number for a pack that is going to be written, in a transaction of its own."""
-        with self.transaction(lasting=False) as tx:  # what names the number is a commit, which lasts
+        with self.transaction() as tx:
             return tx.new_pack_number()
 
     # -- numbers ---------------------------------------------------------------------------------------------

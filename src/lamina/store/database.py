@@ -152,7 +152,6 @@ class Database:
         with catalog_errors(path):
             self._reader, self.read_only = connect_to_read(path, timeout, self._copy)
         self._writer: sqlite3.Connection | None = None
-        self._lasting = True  # how the writer is set
         self._lock_fd = -1
         self._reading, self._writing = threading.Lock(), threading.Lock()
         self._owner = 0  # the thread that is in its transaction
@@ -198,12 +197,8 @@ class Database:
         return self._writer
 
     @contextmanager
-    def transaction(self, *, lasting: bool = True) -> Iterator[None]:
-        """BEGIN IMMEDIATE ... COMMIT; ROLLBACK on any exception.  One thread at a time, not nested.
-
-        Without `lasting` a power cut may undo it, as long as no later transaction lasts: what a sync brings to the disk is the
-        log up to there.  For what means nothing without its process (leases, holds) or without a later commit (numbers).
-        """
+    def transaction(self) -> Iterator[None]:
+        """BEGIN IMMEDIATE ... COMMIT; ROLLBACK on any exception.  One thread at a time, not nested."""
         self._check()
         if self._owner == threading.get_ident():
             raise ValueError("transactions of the catalog do not nest")
@@ -212,10 +207,7 @@ class Database:
         try:
             with self._in_place(), catalog_errors(self.path):
                 if self._writer is None:
-                    self._writer, self._lasting = connect(self.path, self.timeout), True
-                if lasting != self._lasting:  # 5 us; the sync that it saves is one of milliseconds
-                    self._writer.execute(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
-                    self._lasting = lasting
+                    self._writer = connect(self.path, self.timeout)
                 self._writer.execute("BEGIN IMMEDIATE")
                 self._owner = threading.get_ident()
                 try:

@@ -69,7 +69,7 @@ class Lease:
         except OSError as error:
             raise _error(error, path) from error
         try:
-            with catalog.transaction(lasting=False) as tx:  # after a power cut nobody holds it
+            with catalog.transaction() as tx:
                 row = tx.add_lease(path.name, kind)
             os.ftruncate(fd, _MADE)
         except BaseException as error:
@@ -110,8 +110,7 @@ class Lease:
             return
         try:
             with suppress(OSError, StorageError, StoreError):
-                # A rebuilt catalog has no row to remove.
-                with suppress(LeaseLost), self._catalog.transaction(lasting=False) as tx:
+                with suppress(LeaseLost), self._catalog.transaction() as tx:  # a rebuilt catalog has no row to remove
                     tx.remove_lease(self.id)
                 self._path.unlink(missing_ok=True)
         finally:
@@ -200,7 +199,7 @@ def _reap(catalog: Catalog, state_dir: Path, name: str) -> bool:
     with _dead(path) as dead:
         if not dead:
             return False
-        with catalog.transaction(lasting=False) as tx:
+        with catalog.transaction() as tx:
             tx.remove_lease(name)
         try:
             path.unlink(missing_ok=True)
