@@ -474,7 +474,7 @@ class Session:
             return False
         if digest in self._held:
             return True
-        with catalog.transaction() as tx:  # as the lease is
+        with catalog.transaction() as tx:
             tx.check_lease(self.lease.id)  # a hold without a lease would never end
             if catalog.blob(digest) is None:
                 return False
