@@ -14,6 +14,7 @@ from interop.daemons import Ctr, Docker, Podman, containerd_engine, docker_engin
 from interop.programs import PACKAGES, Lamina, program
 from interop.registries import DebianRegistry, debian_registry
 from interop.samples import make_samples
+from interop.served import ServedRegistry, served_registry
 
 
 @pytest.fixture(scope="session")
@@ -89,6 +90,20 @@ def everything(engine: Docker, scratch: Path) -> Path:
 def registry(scratch: Path) -> Iterator[DebianRegistry]:
     """An empty registry for one test."""
     with tempfile.TemporaryDirectory(dir=scratch) as directory, debian_registry(Path(directory)) as running:
+        yield running
+
+
+@pytest.fixture
+def served(scratch: Path) -> Iterator[ServedRegistry]:
+    """A registry of ours for one test, on a fresh store, that lets everybody do everything."""
+    with tempfile.TemporaryDirectory(dir=scratch) as directory, served_registry(Path(directory)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def secure(scratch: Path) -> Iterator[ServedRegistry]:
+    """One with TLS, users and rights, for a module: tests use repositories of their own."""
+    with tempfile.TemporaryDirectory(dir=scratch) as directory, served_registry(Path(directory), secure=True) as running:
         yield running
 
 

@@ -20,12 +20,12 @@ MANIFESTS = ("application/vnd.oci.image.index.v1+json, application/vnd.oci.image
 
 
 @dataclass(frozen=True)
-class DebianRegistry:
-    """One that runs; `host` is what references begin with, `ca` the certificate to trust."""
+class Registry:
+    """One that runs; `host` is what references begin with, `ca` the certificate to trust, `login` NAME:PASSWORD for curl."""
 
     host: str
-    data: Path
     ca: Path | None = None
+    login: str = ""
 
     @property
     def base(self) -> str:
@@ -34,7 +34,8 @@ class DebianRegistry:
     def curl(self, path: str, *words: str) -> bytes:
         """What it answers, asked by a program that is not ours."""
         trust = ["--cacert", str(self.ca)] if self.ca else []
-        return run("curl", "-sSf", *trust, *words, f"{self.base}{path}").stdout
+        login = ["-u", self.login] if self.login else []
+        return run("curl", "-sSf", *trust, *login, *words, f"{self.base}{path}").stdout
 
     def digest(self, repository: str, reference: str) -> str:
         """The digest that it gives for a tag."""
@@ -45,13 +46,20 @@ class DebianRegistry:
         """The bytes of a manifest or index."""
         return self.curl(f"{repository}/manifests/{reference}", "-H", f"Accept: {MANIFESTS}")
 
-    def uploads(self) -> dict[str, int]:
-        """When each file that it keeps was written last, in nanoseconds."""
-        return {str(path): path.stat().st_mtime_ns for path in self.data.rglob("*") if path.is_file()}
-
     def config(self, repository: str, reference: str) -> str:
         """The image id: the digest of the config."""
         return str(json.loads(self.manifest(repository, reference))["config"]["digest"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class DebianRegistry(Registry):
+    """With its files in `data`."""
+
+    data: Path
+
+    def uploads(self) -> dict[str, int]:
+        """When each file that it keeps was written last, in nanoseconds."""
+        return {str(path): path.stat().st_mtime_ns for path in self.data.rglob("*") if path.is_file()}
 
 
 def free_port() -> int:
@@ -71,11 +79,15 @@ def debian_registry(directory: Path, *, password: bool = False, tls: bool = Fals
         make_certificate(directory)
         http["tls"] = {"certificate": str(directory / "server.crt"), "key": str(directory / "server.key")}
     if password:
-        secret = run("htpasswd", "-niB", "-C", "4", USER, stdin=PASSWORD.encode()).stdout
-        (directory / "htpasswd").write_bytes(secret)
+        make_users(directory / "htpasswd", USER)
         more["auth"] = {"htpasswd": {"realm": "test", "path": str(directory / "htpasswd")}}
     with docker_registry(directory, http, **more) as running:
-        yield DebianRegistry(running.host, running.data, directory / "ca.crt" if tls else None)
+        yield DebianRegistry(host=running.host, ca=directory / "ca.crt" if tls else None, data=running.data)
+
+
+def make_users(path: Path, *names: str) -> None:
+    """A file of users, all with the same password."""
+    path.write_bytes(b"".join(run("htpasswd", "-niB", "-C", "4", name, stdin=PASSWORD.encode()).stdout for name in names))
 
 
 def make_certificate(directory: Path) -> None:

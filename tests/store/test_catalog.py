@@ -177,7 +177,7 @@ def test_rebuild_after_damage_that_opening_does_not_see(path: Path) -> None:
         for i in range(2000):
             tx.add_blob(blob(i))
     data = bytearray(path.read_bytes())
-    data[100_000:200_000] = b"\xaa" * 100_000
+    data[200_000:300_000] = b"\xaa" * 100_000  # behind the pages of the schema
     path.write_bytes(data)
     Catalog.open(path).close()
     with Catalog.rebuild(path, fill) as catalog:

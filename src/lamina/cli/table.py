@@ -28,6 +28,8 @@ COMMANDS: dict[str, Entry] = {
     "copy": ("copy", "Copy an image between registries, layouts, archives and the store", IMAGES,
              "--platform --compression --format"),
     "mirror": ("mirror", "Keep repositories in step with those that a file lists", FILES, "--compression --format"),
+    "serve": ("serve", "Serve the store as a registry", NOTHING,
+              "--listen --tls-cert --tls-key --config --proxy --workers --compression --grace"),
     "tags": ("tags", "List the tags of a repository in a registry", NOTHING, "--format"),
     "manifest": ("", "Look at manifests in registries", NOTHING, ""),
     "load": _LOAD,
@@ -76,7 +78,7 @@ SHELLS = ("bash", "zsh", "fish")
 # The headings of `lamina --help` and what stands under them, in this order; the other commands follow under OTHERS.
 SECTIONS = {
     "Images": ("load", "save", "import", "images", "inspect", "history", "tag", "rmi", "pin", "unpin", "tree", "image"),
-    "Registries": ("pull", "push", "copy", "mirror", "tags", "manifest", "login", "logout"),
+    "Registries": ("pull", "push", "copy", "mirror", "tags", "manifest", "serve", "login", "logout"),
     "Store": ("gc", "optimize", "verify", "repair", "backup", "info", "system"),
 }
 OTHERS = "More"

@@ -10,9 +10,9 @@ may then `pread` it where and when it likes, from several threads.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from lamina.digest import Digest
 from lamina.oci import Descriptor
@@ -38,6 +38,29 @@ class FileRegion(Protocol):
 
     fd: int
     offset: int
+
+    @property
+    def size(self) -> int: ...
+
+    def readinto(self, buffer: memoryview, /) -> int: ...
+
+    def close(self) -> None: ...
+
+
+class Run(NamedTuple):
+    """`length` bytes at `offset` of the open file `fd`."""
+
+    fd: int
+    offset: int
+    length: int
+
+
+@runtime_checkable
+class FileRuns(Protocol):
+    """A reader whose bytes lie in open files as they are, and need no check: a consumer may have the kernel send them."""
+
+    def runs(self) -> Sequence[Run]:
+        """Where, in order; good until it is closed."""
 
     @property
     def size(self) -> int: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
 
@@ -277,6 +277,20 @@ class ImageStore:
 
         return verify(self.blobs, names, progress, sample=sample, since=since, seed=seed, resume=resume,
                       stored=stored)
+
+    def serve(self, *, listen: str | None = None, certificate: str | None = None, key: str | None = None,
+              config: str | None = None, workers: int | None = None, read_only: bool = False,
+              proxies: Sequence[tuple[str, str]] = (), compression: str = "zstd:1",
+              grace: float = 30.0, told: Callable[[str], None] = lambda _: None,
+              say: Callable[[str], None] = lambda _: None) -> None:
+        """Serve the store as a registry until SIGTERM or SIGINT; see `lamina.images.served.serving`."""
+        from lamina.images.served.serving import Served, serve
+        from lamina.store.codec import Compression
+
+        Compression.parse(compression)
+        serve(Served(os.fspath(self.blobs.path.absolute()), config=config, listen=listen, certificate=certificate, key=key,
+                     workers=workers, read_only=read_only, proxies=tuple(proxies), compression=compression, grace=grace),
+              told, say)
 
     def repair(self, sources: Sequence[str] = (), *, dry_run: bool = False, forget: bool = False, compression: str = "zstd:1",
                progress: Progress | None = None, network: Network | None = None) -> RepairResult:

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,11 @@ class Registries:
         if path is not None:
             settings = _settings(_toml(path), path)
         return cls(settings, tuple(directories(env, config)), env)
+
+    def allowing(self, hosts: Iterable[str]) -> Registries:
+        """The same, but that plain HTTP is allowed for these `host[:port]`, too: somebody has written `http://`."""
+        more = {host.lower(): replace(self._of(host), insecure=True) for host in hosts}
+        return replace(self, settings={**self.settings, **more})
 
     def candidates(self, domain: str) -> list[Endpoint]:
         """Who is asked for the registry's repositories: mirrors in the order of the file, then the registry itself."""

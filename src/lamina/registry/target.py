@@ -30,6 +30,7 @@ from lamina.oci import (
     parse_manifest,
 )
 from lamina.reference import Reference, is_tag
+from lamina.registry.documents import content_length
 from lamina.registry.pushing import Pushing
 from lamina.registry.ranges import ParallelReader, worthwhile
 from lamina.registry.reading import BlobReader, Opener
@@ -99,6 +100,21 @@ class RegistryTarget:
         if worthwhile(descriptor, places, self._connections):
             return ParallelReader(descriptor, places[0], self._repository.attempts, self._repository.pause, self._connections)
         return BlobReader(descriptor, places, self._repository.attempts, self._repository.pause)
+
+    def blob(self, digest: Digest) -> Descriptor:
+        """A blob by its digest alone, its size as the registry tells it; `NotFound`, `RegistryError` where it tells none."""
+        places, size = self._repository.places(digest)
+        if size is None:  # HEAD was answered by a redirect, or without a length
+            answer = places[0](0)
+            try:
+                size = content_length(answer.headers) if answer.status == 200 else None
+            finally:
+                answer.close()
+        if size is None:
+            raise RegistryError("the registry does not say how large a blob is", f"{self.reference.name}@{digest}")
+        if len(places) == 1:
+            self._learn(digest)
+        return Descriptor("", digest, size)
 
     def references(self) -> Iterator[tuple[str, Descriptor]]:
         """All tags, by their full names; each costs a HEAD.  Those that go meanwhile are left out."""

@@ -103,6 +103,9 @@ class ReadHandle(Protocol):
         ValueError for a range that is not all there.
         """
 
+    def fileno(self) -> int:
+        """Its descriptor, good until it is closed; -1 where there is none."""
+
     def close(self) -> None:
         """Let go of what is held; again is harmless."""
 

@@ -111,6 +111,9 @@ class LocalHandle:
         with storage_errors("map a file", self._path):
             return map_range(self._fd, offset, length)
 
+    def fileno(self) -> int:
+        return self._fd
+
     def close(self) -> None:
         fd, self._fd = self._fd, -1
         if fd >= 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from lamina._native.tarscan import EntryColumns
     from lamina.content import Reader
     from lamina.content.progress import Progress, StageSink
+    from lamina.store.assemble import Place
     from lamina.store.backup import BackedUp
     from lamina.store.budget import Shrinking
     from lamina.store.collect import Collected
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from lamina.store.optimize import Optimized
     from lamina.store.packs import ChunkReader, Packs
     from lamina.store.partials import Partials
+    from lamina.store.receiving import Receiving
     from lamina.store.recipe import Head
     from lamina.store.repair import Mended
     from lamina.store.session import Session
@@ -104,14 +107,14 @@ class BlobStore:
     # -- sessions
 
     def session(self, *, compression: str = "zstd:1", progress: Progress | None = None, verify: bool = False,
-                tuning: Tuning | None = None) -> Session:
-        """A writer's session; what dead ones left behind is cleared away first."""
+                lenient: bool = False, tuning: Tuning | None = None) -> Session:
+        """A writer's session (see there); what dead ones left behind is cleared away first."""
         from lamina.store.codec import Compression
         from lamina.store.session import Session
 
         parsed = Compression.parse(compression)
         reap(self.catalog, self.state_dir, self.backend)
-        return Session(self, parsed, progress, verify=verify, tuning=tuning)
+        return Session(self, parsed, progress, verify=verify, lenient=lenient, tuning=tuning)
 
     def reading(self, stages: StageSink | None = None) -> Reading:
         """A reader's session: what is there now stays until it ends.  `stages` is told where the time of its blobs goes."""
@@ -144,6 +147,15 @@ class BlobStore:
         with self.reading() as reading:  # not UTF-8, altered in the catalog, or taken for a layer when it came
             return read_all(reading.fetch(Descriptor(row.media_type, Digest(row.digest), row.size)), MAX_BYTES)
 
+    def link(self, repository: str, digest: str) -> bool:
+        """Let a repository of a registry have a blob that is there; False if it is not."""
+        with self.catalog.transaction() as tx:
+            row = self.catalog.blob(digest)
+            if row is None:
+                return False
+            tx.link([(repository, row.digest)], int(time.time()))
+        return True
+
     def referrer_rows(self, digest: str) -> list[BlobRow]:
         """The manifests and indexes that may have this digest as their subject: those that hang on it."""
         rows = map(self.catalog.blob, self.catalog.children(digest))
@@ -164,6 +176,13 @@ class BlobStore:
         from lamina.store.uploads import UploadJournal
 
         return UploadJournal(self.state_dir / "uploads")
+
+    @cached_property
+    def receiving(self) -> Receiving:
+        """What has arrived of uploads to a registry of ours."""
+        from lamina.store.receiving import Receiving
+
+        return Receiving(self.state_dir)
 
     @cached_property
     def packs(self) -> Packs:
@@ -226,6 +245,22 @@ class BlobStore:
 
         blob = BlobReader(self.head_of_row(row), self.chunks(index), self.packs, stages)
         return ReadAhead(blob, descriptor, stages) if blob.size > WINDOW else _verified(blob, descriptor)
+
+    def part_of_row(self, row: BlobRow, index: ChunkIndex, start: int, stop: int, stages: StageSink | None = None) -> Reader:
+        """The bytes of a blob from `start` to `stop` (not included)."""
+        from lamina.store.assemble import WINDOW, BlobReader, ReadAhead
+
+        blob = BlobReader(self.head_of_row(row), self.chunks(index), self.packs, stages)
+        blob.narrow(start, stop)
+        return ReadAhead(blob, None, stages) if blob.size > WINDOW else blob
+
+    def places_of_row(self, row: BlobRow, index: ChunkIndex, most: int) -> list[Place] | None:
+        """Where a blob lies as it is, in at most so many pieces; None if it does not."""
+        from lamina.store.assemble import BlobReader
+
+        if row.kind == "document":
+            return None
+        return BlobReader(self.head_of_row(row), self.chunks(index), self.packs).places(most)
 
     def _document_of_row(self, row: BlobRow) -> bytes | memoryview:
         """A document from its pack, or if that is damaged the catalog's text of it; `StoreDamaged`."""
@@ -450,6 +485,25 @@ class Reading:
         with self._lock:
             self._catch_up(row.pack)
         return self.store.reader_of_row(row, self.index, descriptor, self._stages)
+
+    def fetch_part(self, digest: str, start: int, stop: int) -> Reader:
+        """The bytes of a blob from `start` to `stop` (not included), by frames that match their checksums; `NotFound`."""
+        if (row := self.store.catalog.blob(digest)) is None:
+            raise NotFound("no such blob", digest)
+        if row.kind == "document":
+            whole = self.fetch(Descriptor(row.media_type, Digest(row.digest), row.size))
+            return BytesReader(read_all(whole, MAX_BYTES)[start:stop])
+        with self._lock:
+            self._catch_up(row.pack)
+        return self.store.part_of_row(row, self.index, start, stop, self._stages)
+
+    def places(self, digest: str, most: int) -> list[Place] | None:
+        """Where a blob lies as it is, in at most so many pieces; None if it does not (some of it is compressed); `NotFound`."""
+        if (row := self.store.catalog.blob(digest)) is None:
+            raise NotFound("no such blob", digest)
+        with self._lock:
+            self._catch_up(row.pack)
+        return self.store.places_of_row(row, self.index, most)
 
     def keep(self, *digests: str) -> None:
         """These, and all that they lead to, stay until this ends, though their names be removed; `NotFound`, `LeaseLost`."""

@@ -21,6 +21,7 @@ from lamina.errors import StorageError, StoreDamaged, StoreTooNew
 from lamina.storage.writer import sync_directory
 from lamina.store import forks, graph
 from lamina.store.database import Database, Row, catalog_errors, open_lock, take_lock
+from lamina.store.links import Links
 from lamina.store.remembered import Remembered
 from lamina.store.schema import (
     BLOB,
@@ -346,7 +347,7 @@ class Catalog:
         return [row[0] for row in self._db.read(sql, values)]
 
     def unreachable(self) -> set[str]:
-        """Digests of the blobs that no name and no hold leads to."""
+        """Digests of the blobs that no name, no hold and no link leads to."""
         return graph.unreachable(self._db)
 
     def reachable_from(self, digests: Iterable[str]) -> set[str]:
@@ -354,8 +355,14 @@ class Catalog:
         return graph.reachable_from(self._db, digests)
 
     def held(self) -> list[str]:
-        """Digests that sessions hold."""
-        return [digest for (digest,) in self._db.read("SELECT DISTINCT digest FROM holds ORDER BY digest")]
+        """Digests that sessions hold, or links keep."""
+        rows = self._db.read("SELECT digest FROM holds UNION SELECT digest FROM links ORDER BY digest")
+        return [digest for (digest,) in rows]
+
+    @cached_property
+    def links(self) -> Links:
+        """What repositories of a registry have."""
+        return Links(self._db)
 
     def dangling(self) -> list[tuple[str, str]]:
         """(document, what it names) of all that is named and not there."""

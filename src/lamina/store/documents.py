@@ -6,25 +6,27 @@ from collections.abc import Callable
 
 from lamina import oci
 from lamina.content.referrers import subject_of
-from lamina.errors import DigestMismatch, InvalidContent
+from lamina.errors import DigestMismatch, InvalidContent, LimitExceeded, NotFound
 from lamina.store.schema import BlobRow, ImageRow
 
 Find = Callable[[str], BlobRow | None]
 Text = Callable[[str], bytes]
 
 
-def check_manifest(descriptor: oci.Descriptor, data: bytes, find: Find, text: Text) -> ImageRow | None:
+def check_manifest(descriptor: oci.Descriptor, data: bytes, find: Find, text: Text, *,
+                   lenient: bool = False) -> ImageRow | None:
     """Check an image manifest or artifact against its blobs; its row if it is an image.
 
-    `find(digest)` gives what is stored or about to be; `text(digest)` a document's bytes.  A layer that may not be
-    distributed may be missing; then the image is not whole.
+    `find(digest)` gives what is stored or about to be; `text(digest)` a document's bytes.  A layer that may not be distributed
+    may be missing, with `lenient` any layer; then the image is not whole.  `lenient`: one whose config makes no sense, or does
+    not fit its layers, is no image, and nothing else is wrong with it: registries keep whatever is well-formed.
     """
     manifest = oci.parse_manifest(data, descriptor.media_type, descriptor.digest)
     whole = True
     for child in (manifest.config, *manifest.layers):
         row = find(child.digest)
         if row is None:
-            if not (child.urls or oci.is_nondistributable(child.media_type)):
+            if not (child.urls or oci.is_nondistributable(child.media_type) or (lenient and child is not manifest.config)):
                 raise InvalidContent(f"a manifest names the blob {child.digest}, which is not there", descriptor.digest,
                                      "push what it names first")
             whole = False
@@ -32,9 +34,14 @@ def check_manifest(descriptor: oci.Descriptor, data: bytes, find: Find, text: Te
             raise InvalidContent(f"a manifest says {child.size} bytes of a blob of {row.size}", child.digest)
     if not oci.is_image(manifest):
         return None
-    config = oci.parse_config(text(manifest.config.digest), manifest.config.digest)
     rows = [find(layer.digest) for layer in manifest.layers]
-    _check_diff_ids(manifest, config, rows)
+    try:
+        config = oci.parse_config(text(manifest.config.digest), manifest.config.digest)
+        _check_diff_ids(manifest, config, rows)
+    except (InvalidContent, LimitExceeded, NotFound):
+        if lenient:
+            return None
+        raise
     return ImageRow(
         manifest=descriptor.digest,
         config=manifest.config.digest,

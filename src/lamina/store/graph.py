@@ -13,6 +13,7 @@ _UNREACHABLE = """
     WITH RECURSIVE reached (digest) AS (
         SELECT digest FROM refs WHERE removed = 0
         UNION SELECT digest FROM holds
+        UNION SELECT digest FROM links
         UNION SELECT edges.child FROM reached JOIN edges ON edges.parent = reached.digest)
     SELECT digest FROM blobs
     WHERE digest NOT IN (SELECT digest FROM reached) AND sha256 NOT IN (SELECT digest FROM reached)"""
@@ -34,7 +35,7 @@ _BATCH = 200  # terms of a compound SELECT: SQLite takes 500
 
 
 def unreachable(database: Database) -> set[str]:
-    """Digests of the blobs that no name and no hold leads to."""
+    """Digests of the blobs that no name, no hold and no link leads to."""
     return {digest for (digest,) in database.read(_UNREACHABLE)}
 
 

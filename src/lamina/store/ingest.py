@@ -121,8 +121,12 @@ class Ingest:
             raise Interrupted("the session has ended")
 
     def close(self) -> None:
-        """Stop the hashing; no `take` may be under way."""
+        """Stop the hashing, and let go of buffers (a session is in cycles: it stays until the collector of cycles comes).
+
+        No `take` may be under way.
+        """
         self.hub.close()
+        self._lanes.clear()
 
     def _enter(self) -> Lane:
         with self._lock:

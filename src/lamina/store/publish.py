@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,14 @@ from lamina._native.chunkindex import NONE
 from lamina.errors import Conflict, StoreError
 from lamina.oci import Descriptor
 from lamina.store import layout
+from lamina.store.links import Gap, repository_in
 from lamina.store.recipe import blocks
 from lamina.store.schema import LIVE, BlobRow, ImageRow, RefRow
 
 if TYPE_CHECKING:
     from lamina.store.blobstore import BlobStore
     from lamina.store.session import Session
+    from lamina.store.transaction import Transaction
 
 ATTEMPTS = 16  # a collector would have to condemn what the session relies on this often in a row
 
@@ -39,7 +42,10 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What a session wants to make visible.  `texts` are the bytes of its documents."""
+    """What a session wants to make visible.  `texts` are the bytes of its documents, `links` (repository, digest).
+
+    `served`: its names come from clients, who have what they name and no more.
+    """
 
     blobs: dict[str, BlobRow]
     texts: dict[str, bytes]
@@ -48,6 +54,9 @@ class Publication:
     images: list[ImageRow]
     names: list[Name]
     pins: dict[str, bool] = field(default_factory=dict)
+    links: list[tuple[str, str]] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    served: bool = False
 
 
 def journal(seq: int, names: Iterable[Name], pins: Mapping[str, bool] | None = None) -> bytes:
@@ -127,6 +136,10 @@ def _try(
             tx.add_edges(parent, [child])
         for image in publication.images:
             tx.add_image(image)
+        for _, digest in publication.links:
+            if catalog.blob(digest) is None:
+                raise StoreError("what a link should lead to is not there", digest, "push it first")
+        tx.link(publication.links, int(time.time()))
         for name in names:
             if name.descriptor is None:
                 tx.remove_ref(name.name, seq)
@@ -135,7 +148,16 @@ def _try(
             if catalog.blob(descriptor.digest) is None:
                 raise StoreError("what a name should lead to is not there", descriptor.digest, "push it first")
             tx.set_ref(RefRow(name.name, descriptor.digest, descriptor.media_type, descriptor.size, seq, name.time))
+            _fill_gaps(store, tx, name.name, descriptor.digest, all_of_it=not publication.served)
+        tx.open_gaps(publication.gaps)
     return None
+
+
+def _fill_gaps(store: BlobStore, tx: Transaction, name: str, digest: str, *, all_of_it: bool) -> None:
+    """What a name is given to, its repository has; `all_of_it`: and all below, for who works on the store may see all of it."""
+    repository = repository_in(name)
+    if repository and store.catalog.links.gaps(repository):
+        tx.fill_gaps(repository, tx.reachable_from([digest]) if all_of_it else [digest])
 
 
 def _check_expected(store: BlobStore, names: list[Name]) -> None:

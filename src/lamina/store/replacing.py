@@ -235,6 +235,7 @@ class Replacing:
         """Forget blobs that nothing leads to, and mark those that remain; None if one is damaged."""
         catalog = self._store.catalog
         with catalog.transaction() as tx:
+            tx.expire_links(int(time.time()))
             tx.remove_blobs(tx.unreachable())
             marked_at = tx.seq
             rows, packs = list(catalog.blobs()), catalog.packs(LIVE)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from lamina.errors import StoreDamaged
 from lamina.mediatypes import is_index, is_manifest
-from lamina.store import remembered, uses
+from lamina.store import links, remembered, uses
 
 VERSION = 1
 
@@ -52,10 +52,12 @@ TABLES = (
         lease TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (lease, digest))""",
     *remembered.TABLES.values(),
     *uses.TABLES.values(),
+    *links.TABLES.values(),
     *remembered.INDEXES,
+    *links.INDEXES,
 )
 # Tables, and columns of tables, that a catalog of before has not: it gets them when it is opened.
-LATER = frozenset((*remembered.TABLES, *uses.TABLES))
+LATER = frozenset((*remembered.TABLES, *uses.TABLES, *links.TABLES))
 LATER_COLUMNS = {("refs", "pinned"): "ALTER TABLE refs ADD COLUMN pinned BIGINT NOT NULL DEFAULT 0"}
 
 

@@ -35,6 +35,7 @@ from lamina.store.ingest import Ingest, Ingested
 from lamina.store.journalling import FROM, Journal, Journals
 from lamina.store.lanes import run_lanes
 from lamina.store.lease import Lease
+from lamina.store.links import Gap
 from lamina.store.marks import Marks
 from lamina.store.publish import Name, Publication, publish
 from lamina.store.recipe import Head
@@ -46,7 +47,11 @@ from lamina.store.stats import LayerStats, SessionStats
 from lamina.store.tuning import Tuning
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from lamina.store.blobstore import BlobStore
+    from lamina.store.index import ChunkIndex
 
 DOCUMENT_LIMIT = 4 << 20
 AGAIN = "what had come of it is thrown away: get it again"
@@ -98,15 +103,17 @@ def _is_more(descriptor: Descriptor, row: BlobRow) -> bool:
 class Session:
     """A `Target` and an `Intake` over the store.  Pushes may come from several threads, and blobs run side by side.
 
+    `lenient`, a registry's: a manifest whose config is none, or does not fit its layers, is kept all the same, but is no image.
+
     Leaving the context without `commit` undoes everything; but what has come of blobs with resumable readers is put aside, and
     a later session that is given them begins where that ends (FORMAT.md, "Partials").
     """
 
     def __init__(
         self, store: BlobStore, compression: Compression, progress: Progress | None = None, *, verify: bool = False,
-        tuning: Tuning | None = None,
+        lenient: bool = False, tuning: Tuning | None = None,
     ) -> None:
-        self._store, self._verify, self._tuning = store, verify, tuning or Tuning()
+        self._store, self._verify, self._lenient, self._tuning = store, verify, lenient, tuning or Tuning()
         self._progress = progress or Silent()
         self._lock = threading.RLock()
         self.stats = SessionStats()
@@ -121,14 +128,18 @@ class Session:
         self._images: list[ImageRow] = []
         self._names: list[Name] = []
         self._pins: dict[str, bool] = {}
+        self._links: list[tuple[str, str]] = []
+        self._gaps: list[Gap] = []
+        self._left_out: set[str] = set()
         self._sealed: dict[int, SealedPack] = {}
         self._own: set[int] = set()
         self._over = False
+        self._index: ChunkIndex | None = None
+        self._indexing = threading.Lock()  # held for moments, but for the opening
         self._pushing: dict[str, threading.Event] = {}  # blobs on their way in, by digest
         self.lease = Lease.acquire(store.catalog, store.state_dir, "write")
         try:
-            self.index = store.new_index()
-            self.sink = PackSink(store.backend, self.lease.id, compression, self._new_pack, self.index.add, self._on_sealed,
+            self.sink = PackSink(store.backend, self.lease.id, compression, self._new_pack, self._on_placed, self._on_sealed,
                                  stages=self.stats.stages, workers=self._tuning.workers)
         except BaseException:
             self.lease.release()
@@ -144,9 +155,25 @@ class Session:
         self._store.pack_names[number] = name.hex()
         return number
 
+    def _on_placed(self, number: int, ids: npt.NDArray[np.uint8], first: int) -> None:
+        self.index.add(number, ids, first)
+
     def _on_sealed(self, pack: SealedPack) -> None:
-        self._sealed[pack.number] = pack
-        self.index.sealed(pack.number, pack.name)
+        with self._indexing:
+            self._sealed[pack.number] = pack
+            if self._index is not None:
+                self._index.sealed(pack.number, pack.name)
+
+    @property
+    def index(self) -> ChunkIndex:
+        """The chunk index, opened when the first chunk is looked for or placed: tags and documents need none (a third of the
+        CPU time of pushing a manifest)."""
+        with self._indexing:
+            if self._index is None:
+                self._index = self._store.new_index()
+                for pack in self._sealed.values():  # documents only, so far
+                    self._index.sealed(pack.number, pack.name)
+            return self._index
 
     @property
     def ingest(self) -> Ingest:
@@ -294,15 +321,15 @@ class Session:
             row = self._store.catalog.blob(digest)
         return None if row is None else Taken(Digest(row.digest), row.size)
 
-    def intake(self, reader: Reader, *, plain: bool, expect: Digest | None = None) -> Taken:
-        """Take in one blob of unknown name or size."""
+    def intake(self, reader: Reader, *, plain: bool, expect: Digest | None = None, algorithm: str = "sha256") -> Taken:
+        """Take in one blob of unknown name or size; without `expect` it is named by this algorithm."""
         self.lease.check_own()
         if plain:
             first, reader = peek(reader)
             kind = sniff(first)
             reader = InflatingReader(reader, kind, expect or "a layer as it came in") if kind else reader
         with self._proving():
-            algorithm = expect.algorithm if expect is not None else "sha256"
+            algorithm = expect.algorithm if expect is not None else algorithm
             label = expect or "layer"
             taken = self._take(reader, algorithm, label, reader.size)
             digest = taken.digests[algorithm]
@@ -313,6 +340,16 @@ class Session:
                     self._unclaimed.add(digest)
                 self._keep(taken, digest, "layer", "")
             return Taken(digest, taken.head.size, taken.cut)
+
+    def leave_out(self, repository: str, digest: Digest, kind: str) -> None:
+        """A repository of a registry has not what a manifest names that comes now: it counts as not there; see `links`."""
+        self._gaps.append((repository, digest, kind))
+        self._left_out.add(digest)
+
+    def link(self, repository: str, digest: Digest) -> None:
+        """Let a repository of a registry have a blob of this session or of the store; see `links`."""
+        self.claim([digest])
+        self._links.append((repository, digest))
 
     # -- names
 
@@ -350,7 +387,7 @@ class Session:
             if self._unclaimed or self._wasted:
                 self._drop_unclaimed()
             publication = Publication(self._blobs, self._texts, self._made, self._edges, self._images, self._names,
-                                      self._pins)
+                                      self._pins, self._links, self._gaps, served=self._lenient)
             relied = self._ingest.relied if self._ingest is not None else set()
             if self._ingest is not None:
                 self._store.backend.hold_reserve()  # who has opened the store on a full disk meanwhile gave it away
@@ -365,7 +402,8 @@ class Session:
             # opens the index next does without the file, or writes it.
             with contextlib.suppress(OSError, LaminaError), contextlib.ExitStack() as stack:
                 stack.callback(self._close)
-                self.index.flush(seconds=TENDING)
+                if self._index is not None:
+                    self._index.flush(seconds=TENDING)
 
     def packs(self) -> list[PackRow]:
         """Rows of the packs sealed so far."""
@@ -419,7 +457,8 @@ class Session:
         """All of it, whatever fails on the way."""
         with contextlib.ExitStack() as stack:
             stack.callback(self.lease.release)
-            stack.callback(self.index.close)
+            if self._index is not None:
+                stack.callback(self._index.close)
             stack.callback(self._journals.finish)
             stack.callback(self.sink.close)
             if self._ingest is not None:
@@ -505,6 +544,8 @@ class Session:
                 self._store.drop_pack_file(pack.number, pack.name.hex(), kept.get(pack.name.hex()))
 
     def _find(self, digest: str) -> BlobRow | None:
+        if digest in self._left_out:
+            return None
         own = self._blobs.get(digest)
         return own if own is not None or not self._hold(digest) else self._store.catalog.blob(digest)
 
@@ -525,7 +566,7 @@ class Session:
                                 f"at most {DOCUMENT_LIMIT} are read")
         data = read_all(VerifyingReader(reader, descriptor), descriptor.size)
         if oci.is_manifest(descriptor.media_type):
-            image = documents.check_manifest(descriptor, data, self._find, self._text)
+            image = documents.check_manifest(descriptor, data, self._find, self._text, lenient=self._lenient)
             if image is not None:
                 self._images.append(image)
         if not oci.is_config(descriptor.media_type):

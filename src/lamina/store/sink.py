@@ -13,7 +13,7 @@ import secrets
 import threading
 from collections.abc import Callable, Container
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -274,6 +274,11 @@ class PackSink:
             self._work.put(None)
             self._thread.join()
             self._pool.shutdown(cancel_futures=True)
+        self._frames, self._runs = {}, {}
+        for _ in range(self._free.qsize()):  # a session is in cycles, and stays until those are collected: without its buffers
+            with suppress(queue.Empty):
+                self._free.get_nowait()
+                self._free.put(None)
         if not self._open:
             return
         kept = keep()

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from lamina.errors import LeaseLost, NotFound
 from lamina.mediatypes import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
-from lamina.store import graph, remembered, uses
+from lamina.store import graph, links, remembered, uses
 from lamina.store.database import Database
 from lamina.store.schema import (
     BLOB,
@@ -251,10 +251,32 @@ class Transaction:
         rows = self._db.read(f"SELECT {REF} FROM refs WHERE name = ? AND removed = 0", (name,))
         return ref_row(rows[0]) if rows else None
 
+    # -- repositories of a registry ---------------------------------------------------------------------------
+
+    def link(self, pairs: Iterable[tuple[str, str]], now: int) -> None:
+        """(repository, digest): it has the blob, and that stays, from `now` (seconds since 1970) for `links.KEPT`."""
+        links.link(self._db, pairs, now)
+
+    def unlink(self, repository: str, digest: str) -> bool:
+        """Whether there was a link, which there is no more."""
+        return links.unlink(self._db, repository, digest)
+
+    def open_gaps(self, gaps: Iterable[links.Gap]) -> None:
+        """Repositories have not what manifests or indexes of theirs name, though others may have it."""
+        links.open_gaps(self._db, gaps)
+
+    def fill_gaps(self, repository: str, digests: Iterable[str]) -> None:
+        """It has these, whatever they are."""
+        links.fill(self._db, repository, digests, links.AS_MANIFEST, links.AS_BLOB)
+
+    def expire_links(self, now: int) -> None:
+        """Forget links that are over, and gaps that nothing names."""
+        links.expire(self._db, now)
+
     # -- reach -----------------------------------------------------------------------------------------------
 
     def unreachable(self) -> set[str]:
-        """Digests of the blobs that no name and no hold leads to."""
+        """Digests of the blobs that no name, no hold and no link leads to."""
         return graph.unreachable(self._db)
 
     def reachable_from(self, digests: Iterable[str]) -> set[str]:

@@ -1,0 +1,1 @@
+"""The registry server, from outside: over sockets on loopback."""
