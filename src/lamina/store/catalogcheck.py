@@ -38,10 +38,10 @@ def check_catalog(store: BlobStore, packs: Packs) -> list[Problem]:
 
 
 def missing(catalog: Catalog, row: BlobRow, data: bytes) -> list[str]:
-    """What a manifest names and cannot do without, and the catalog does not have."""
+    """What a manifest names and cannot do without, and the catalog does not have, though it once had come."""
     named = oci.children(row.media_type, data, row.digest) if oci.is_manifest(row.media_type) else ()
     return [str(child.digest) for child in named if not (child.urls or oci.is_nondistributable(child.media_type))
-            and catalog.blob(child.digest) is None]
+            and catalog.blob(child.digest) is None and not catalog.links.never_came(child.digest)]
 
 
 class _Comparison:

@@ -66,7 +66,7 @@ def put_aside(store: BlobStore) -> Iterator[tuple[str, str, tuple[str, ...]]]:
 
 
 def named(store: BlobStore) -> dict[str, Descriptor]:
-    """What names and image manifests name that is not there; of an index manifests may have been left out."""
+    """What names and image manifests name that is not there any more; of an index manifests may have been left out."""
     found: dict[str, Descriptor] = {}
     for ref in store.catalog.refs():
         if store.catalog.blob(ref.digest) is None:
@@ -83,7 +83,8 @@ def named(store: BlobStore) -> dict[str, Descriptor]:
         except LaminaError:
             continue  # it is lacking itself
         for child in children:
-            if child.digest in digests and not (child.urls or oci.is_nondistributable(child.media_type)):
+            elsewhere = child.urls or oci.is_nondistributable(child.media_type)
+            if child.digest in digests and not elsewhere and not store.catalog.links.never_came(child.digest):
                 found[child.digest] = Descriptor(child.media_type, child.digest, child.size)
     return found
 

@@ -116,6 +116,10 @@ class Links:
         """Whether the repository has any gap."""
         return bool(self._db.read("SELECT 1 FROM gaps WHERE repository = ? LIMIT 1", (repository,)))
 
+    def never_came(self, digest: str) -> bool:
+        """Whether a manifest was kept without this blob: that it is not there is no loss."""
+        return bool(self._db.read("SELECT 1 FROM gaps WHERE digest = ? AND kind = ? LIMIT 1", (digest, AS_BLOB)))
+
     def repositories(self, digest: str, most: int) -> list[str]:
         """Those that have a link to it."""
         return [name for (name,) in self._db.read("SELECT repository FROM links WHERE digest = ? LIMIT ?", (digest, most))]

@@ -290,3 +290,20 @@ def test_what_is_pulled_counts_as_used(served: StoreContents, store: BlobStore) 
     served.tend(3600)
     times = store.catalog.uses.times()
     assert times[first.digest] > 1000 and times[second.digest] == 1000
+
+
+def test_what_never_came_is_no_damage(served: StoreContents, store: BlobStore) -> None:
+    """A manifest that was kept without a layer: until the layer has come, and is lost."""
+    config = config_of(1, BLOB)
+    upload(served, "app", config)
+    document = manifest(config, [BLOB])
+    served.put_manifest("app", document, ["it"])
+    with lamina.open(store.path) as images:
+        assert images.verify().problems == [] and images.repair(dry_run=True).lost == {}
+    upload(served, "app", BLOB)
+    served.put_manifest("app", document, ["it"])
+    store.collect(max_unused=0)
+    with store.catalog.transaction() as tx:
+        tx.remove_blobs([str(digest_of(BLOB))])
+    with lamina.open(store.path) as images:
+        assert any(str(digest_of(BLOB)) in problem.digests for problem in images.verify().problems)
