@@ -582,3 +582,8 @@ def test_a_map_of_1_0_has_the_limit_of_extensions() -> None:
 def test_a_negative_size_is_not_tar_even_if_a_record_replaces_it() -> None:
     head = pax([(b"size", b"5")])
     assert is_refused(head + header(size=base256(-1, 12)), segment=len(head))
+
+
+@pytest.mark.parametrize("kind", [b"1", b"2", b"3", b"5", b"6"])
+def test_a_negative_size_of_what_has_no_data_is_none(kind: bytes) -> None:
+    assert fields(only(header(type=kind, size=base256(-5, 12))), "size", "stored") == [0, 0]

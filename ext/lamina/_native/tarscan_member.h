@@ -199,7 +199,8 @@ static inline uint8_t ts_kind(uint8_t type, ts_str path) {
 /* The member that a header announces. */
 static inline int ts_member_make(ts_member *m, const ts_header *h, const uint8_t *block, const ts_ext *e) {
     if (h->size < 0 && !ts_header_only(h->type)) return TS_BAD;
-    m->mode = h->mode, m->uid = h->uid, m->gid = h->gid, m->size = h->size, m->mtime = h->mtime;
+    m->mode = h->mode, m->uid = h->uid, m->gid = h->gid, m->mtime = h->mtime;
+    m->size = h->size < 0 ? 0 : h->size; /* of a link: what has no data says what it likes */
     m->devmajor = h->devmajor, m->devminor = h->devminor, m->mtime_ns = 0;
     m->prefix = h->prefix, m->path = h->name, m->link = h->link, m->uname = h->uname, m->gname = h->gname;
     if (ts_member_pax(m, e)) return TS_BAD;

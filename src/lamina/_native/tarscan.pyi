@@ -51,7 +51,7 @@ class EntryColumns(NamedTuple):
     uid: NDArray[np.int64]
     gid: NDArray[np.int64]
     size: NDArray[np.int64]
-    """The file's size with its holes; for a type without data, whatever the header says."""
+    """The file's size with its holes; for a type without data, whatever the header says, but never below 0."""
     stored: NDArray[np.int64]
     """Content bytes in the stream, as announced: a truncated stream has fewer."""
     offset: NDArray[np.int64]
