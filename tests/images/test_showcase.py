@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -257,12 +258,18 @@ def test_files(shown: Showcase) -> None:
         shown.files(BASE.id, b"", 0, 10)
 
 
+@cache
+def many_names() -> tuple[list[str], Built]:
+    """More than a block of the table has."""
+    names = [f"./d{number // 500}/f{number % 500}" for number in range(20_000)]
+    return names, Built(tar_of(dict.fromkeys(names, b"")))
+
+
 @pytest.mark.parametrize(("prefix", "step"), [(b"", 7), (b"", 1000), (b"d1/", 3), (b"d39/f499", 5), (b"none", 5)])
 def test_a_large_layer_in_parts(store: ImageStore, shown: Showcase, prefix: bytes, step: int,
                                 monkeypatch: pytest.MonkeyPatch) -> None:
     """More members than a block of the table has."""
-    names = [f"./d{number // 500}/f{number % 500}" for number in range(20_000)]
-    big = Built(tar_of(dict.fromkeys(names, b"")))
+    names, big = many_names()
     store.load(docker_archive((big, ["big"])))
     digest, at, seen, rounds = sha256(big.layers[0]), 0, list[str](), 0
     while at is not None and rounds < 50:
