@@ -182,7 +182,7 @@ def test_bytes_of_an_index_file(store: BlobStore) -> None:
     good = path.read_bytes()
     rng = random.Random(7)
     body = 4096
-    places = [*range(96, 96 + 20), *range(64), *rng.sample(range(body, len(good)), min(50, len(good) - body))]
+    places = [*range(96, 96 + 20), *range(64), *rng.sample(range(body, len(good)), min(80, len(good) - body))]
     for at in places:
         path.write_bytes(good)
         assert store.verify().problems == []
