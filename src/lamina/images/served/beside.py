@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, unquote
 
 from aiohttp.web import Response, StreamResponse
 
+from lamina.errors import LaminaError
 from lamina.registry.server.access.basic import user_of
 from lamina.registry.server.accesslog import AccessLog, Request
 from lamina.registry.server.admission import CATALOG, PULL, Access
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from lamina.images.showcase.showcase import Showcase
     from lamina.registry.server.app import Seen
+    from lamina.registry.server.page.library import Store
     from lamina.registry.server.threads import Threads
 
 _QUERY: Final = 16  # parameters
@@ -55,7 +58,7 @@ class Beside:
         try:
             if path == "/metrics":
                 self._access.admit(headers, None, CATALOG)
-                return Page(200, {"Content-Type": CONTENT_TYPE}, self._metrics.text(self._showcase.store()))
+                return Page(200, {"Content-Type": CONTENT_TYPE}, self._metrics.text(self._store()))
             if not self._shown():
                 return None
             grant = self._access.admit(headers, None, PULL)
@@ -65,6 +68,18 @@ class Beside:
         words = dict(parse_qsl(query, max_num_fields=_QUERY, errors="surrogateescape")) if query.count("&") < _QUERY else {}
         return respond(self._showcase, unquote(path, errors="surrogateescape"), words, lambda name: grant.may(name, PULL))
 
+    def _store(self) -> Store | None:
+        """None while the catalog is read for the first time, or cannot be: what was counted is told all the same."""
+        with suppress(LaminaError):
+            return self._showcase.store()
+        return None
+
+    @contextmanager
+    def uploading(self, request: BaseRequest) -> Iterator[None]:
+        """While a body comes in: count it if it is a blob's."""
+        with self._metrics.upload() if "/blobs/uploads/" in request.path else nullcontext():
+            yield
+
     def observe(self, seen: Seen) -> None:
         """Count it, and write it down."""
         request, metrics = seen.request, self._metrics
@@ -72,6 +87,8 @@ class Beside:
         metrics.request(request.method, route, seen.status, seen.seconds)
         metrics.received(seen.received)
         metrics.sent(seen.sent)
+        if seen.code:
+            metrics.error(seen.code)
         if seen.kind == BLOB and request.method == "GET" and seen.whole and seen.status in (200, 206):
             metrics.downloaded(seen.seconds)
         if self._log is not None:

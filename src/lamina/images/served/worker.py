@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from lamina.errors import LaminaError
 
 if TYPE_CHECKING:
+    from aiohttp.web import BaseRequest
+
     from lamina.images.served.serving import Say, Served
     from lamina.registry.server.access.live import Live
     from lamina.registry.server.accesslog import AccessLog
@@ -72,6 +74,7 @@ async def _service(options: Served, store: BlobStore, live: Live, say: Say, keep
     from lamina.images.served.beside import Beside
     from lamina.images.served.contents import StoreContents
     from lamina.images.served.gate import Gate
+    from lamina.images.served.names import repository_of
     from lamina.images.served.proxied.contents import Proxied
     from lamina.images.served.proxied.upstream import connect
     from lamina.images.served.upkeep import Upkeep
@@ -82,7 +85,7 @@ async def _service(options: Served, store: BlobStore, live: Live, say: Say, keep
     with contextlib.ExitStack() as stack:
         metrics = Metrics(store.state_dir / COUNTERS)
         stack.callback(metrics.close)
-        showcase = Showcase(store, traffic=metrics.traffic)
+        showcase = Showcase(store, named=lambda reference: repository_of(reference.name), traffic=metrics.traffic)
         stack.callback(showcase.close)
         if live.settings.page:
             showcase.start()
@@ -94,8 +97,14 @@ async def _service(options: Served, store: BlobStore, live: Live, say: Say, keep
         gate = Gate(live)
         log = stack.enter_context(_access_log(live.settings.access_log))
         beside = Beside(showcase, metrics, gate, log, lambda: live.settings.page)
+
+        @contextmanager
+        def holding(request: BaseRequest) -> Iterator[None]:
+            with gate.holding(request), beside.uploading(request):
+                yield
+
         service = Service(proxied, gate, _roomy(gate.settings(), live), beside=beside.answer, before=gate.before,
-                          holding=gate.holding, observe=beside.observe, warnings=proxied.warnings)
+                          holding=holding, observe=beside.observe, warnings=proxied.warnings)
         beside.threads = service.threads
         upkeep = Upkeep(contents, live, metrics, say, lambda: service.change(gate.settings()), keeper=keeper)
         task = asyncio.create_task(upkeep.run())

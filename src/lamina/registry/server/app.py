@@ -39,7 +39,8 @@ _SMALL, _LARGE, _LARGE_AT_ONCE = 64 << 10, 256 << 10, 2
 class Seen:
     """A request that is over: for logs and counters.  `kind` is that of `routes`, or '' for a path that is none of the API's.
 
-    `sent` counts the body's bytes; `whole` is False where the connection was cut in the middle.
+    `sent` counts the body's bytes; `whole` is False where the connection was cut in the middle; `code`: of the error that was
+    answered, one of the specification's or INTERNAL, '' for none.
     """
 
     request: BaseRequest
@@ -50,6 +51,7 @@ class Seen:
     sent: int
     seconds: float
     whole: bool
+    code: str = ""
 
 
 # What answers beside the API (a page, health, metrics); None where it does not know the path either.
@@ -65,7 +67,7 @@ class _Exchange:
         self.request, self.start = request, time.perf_counter()
         self.call: Call | None = None
         self.body: Body | None = None
-        self.sent, self.whole = 0, True
+        self.sent, self.whole, self.code = 0, True, ""
 
 
 class Service:
@@ -126,7 +128,8 @@ class Service:
         if self._observe is not None:
             call, body = exchange.call, exchange.body
             self._observe(Seen(request, call.kind if call else "", call.repository if call else "", response.status,
-                               body.size if body else 0, exchange.sent, time.perf_counter() - exchange.start, exchange.whole))
+                               body.size if body else 0, exchange.sent, time.perf_counter() - exchange.start, exchange.whole,
+                               exchange.code))
         return response
 
     async def _respond(self, exchange: _Exchange) -> StreamResponse:
@@ -149,6 +152,7 @@ class Service:
             if isinstance(answer, blobs.Stream):
                 return await self._stream(exchange, answer)
         except (LaminaError, OSError, MemoryError) as error:
+            exchange.code = error.code if isinstance(error, Refusal) else "INTERNAL"
             answer = refusal(error)
         exchange.sent = len(answer.body)
         return self._response(exchange, answer)
