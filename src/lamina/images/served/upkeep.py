@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from lamina.errors import LaminaError
@@ -30,9 +31,19 @@ class Upkeep:
         self._changed = changed
         self._settings = live.settings
         self._collected = time.monotonic()
+        self._collecting: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Until it is cancelled."""
+        try:
+            await self._run()
+        finally:
+            if self._collecting is not None:
+                self._collecting.cancel()
+                with suppress(asyncio.CancelledError):
+                    await self._collecting
+
+    async def _run(self) -> None:
         while True:
             settings = self._live.settings
             if settings is not self._settings:
@@ -41,12 +52,16 @@ class Upkeep:
             try:
                 await asyncio.to_thread(self._live.refresh)
                 await asyncio.to_thread(self._contents.tend, settings.upload_expiry)
-            except LaminaError as error:
+            except (LaminaError, OSError) as error:
                 self._say(str(error))
             if self._keeper and settings.gc_every and time.monotonic() - self._collected > settings.gc_every:
-                await self._collect(settings.max_size)
-                self._collected = time.monotonic()
+                self._begin_collecting(settings.max_size)
             await asyncio.sleep(TENDING)
+
+    def _begin_collecting(self, budget: int) -> None:
+        """Beside the looks, which go on: a collection waits for leases that they end."""
+        if self._collecting is None or self._collecting.done():
+            self._collecting = asyncio.create_task(self._collect(budget))
 
     async def _collect(self, budget: int) -> None:
         """In a process of its own: it is Python for some seconds, and what it needs of memory goes with it."""
@@ -61,6 +76,7 @@ class Upkeep:
             process.terminate()  # it leaves nothing but what the next one frees
             await process.wait()
             raise
+        self._collected = time.monotonic()
         if process.returncode:
             self._say(f"the collection failed: {err.decode(errors='replace').strip()[-500:]}")
             return
