@@ -110,10 +110,10 @@ def test_the_same_chunk_is_never_taken_from_elsewhere(tmp_path: Path) -> None:
     original = tmp_path / "original"
     archives = fill(original, tmp_path / "archives")
     for file in packs(original):
-        data = bytearray(file.read_bytes())
-        if len(data) > 60_000:
-            data[30_000] ^= 1
-            file.write_bytes(data)
+        # Where a record lies is up to the threads; a chunk longer than the steps below is wrong in the archive too.
+        for row in read_footer(LocalHandle(file.name, file)).records:
+            if row["type"] == 1 and row["stored"] > 9_000:
+                flip(file, int(row["offset"]) + 100, 1)
     wrong = Path(archives[4])
     data = bytearray(wrong.read_bytes())
     for at in range(5_000, len(data) - 5_000, 9_000):
