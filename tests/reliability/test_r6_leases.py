@@ -707,13 +707,14 @@ def test_threads_of_one_process(store: BlobStore) -> None:
     """Sessions, readings and a collector, all over one open store."""
     failures: list[BaseException] = []
     begin = threading.Barrier(9)
+    shared = _digest(store, A)
 
     def work(number: int) -> None:
         try:
             begin.wait()
             for turn in range(3):
                 load(store, f"t{number}", A, layer(10 + number + turn))
-                assert read(store, _digest(store, A)) == A
+                assert read(store, shared) == A
                 remove(store, f"t{number}")
                 with suppress(Conflict):
                     sweep(store)
