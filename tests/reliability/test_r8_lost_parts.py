@@ -205,6 +205,8 @@ def test_read_only(filled: SimpleNamespace, path: Path, part: str, log: bool, tm
         path = tmp_path / "open"
         for file in (path / "state").glob("*-shm"):
             file.unlink()
+    for number in range(256):  # a new pack may meet a folder, or miss one
+        (path / "packs" / f"{number:02x}").mkdir(exist_ok=True)
     out = tmp_path / "out.tar"
     words = ["--store", str(path)]
     commands = [[*words, "images", "-q"], [*words, "inspect", "another" if log else name(0)],

@@ -17,6 +17,7 @@ _KNOWN = {
     errno.EDQUOT: ("no space left in the disk quota", _FREE),
     errno.EFBIG: ("file too large for a limit of this process or file system", "raise the limit (ulimit -f)"),
     errno.EROFS: ("the file system is read-only", "choose a store that can be written to"),
+    errno.EXDEV: ("the parts of the store are on several file systems", "keep all of it on one"),
     errno.EACCES: ("no permission", "check the owner and mode of the store's directory"),
     errno.EPERM: ("operation not permitted", "check the owner, mode and attributes of the store's directory"),
     errno.EIO: ("input/output error of the disk", "check the disk and the kernel's log"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -101,7 +102,12 @@ class LocalWriter:
         folder = self._final.parent
         folder.mkdir(parents=True, exist_ok=True)
         sync_directory(folder.parent)  # whoever made the folder may not have come to this yet
-        self._temporary.rename(self._final)
+        try:
+            self._temporary.rename(self._final)
+        except OSError as error:
+            if error.errno == errno.EXDEV and os.statvfs(folder).f_flag & os.ST_RDONLY:  # a mount of its own: that is why
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS)) from error
+            raise
         try:
             sync_directory(folder)
             sync_directory(self._temporary.parent)
