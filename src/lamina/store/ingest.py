@@ -126,6 +126,8 @@ class Ingest:
         No `take` may be under way.
         """
         self.hub.close()
+        for lane in self._lanes:
+            lane.pool.close()
         self._lanes.clear()
 
     def _enter(self) -> Lane:

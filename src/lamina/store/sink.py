@@ -26,6 +26,7 @@ from lamina.storage import Backend
 from lamina.store import layout
 from lamina.store.codec import Compression
 from lamina.store.openpack import OpenFrame, OpenPack, OpenRun
+from lamina.store.spares import SPARES
 from lamina.store.stages import Stages
 
 PACK_BYTES = 64 << 20
@@ -277,7 +278,8 @@ class PackSink:
         self._frames, self._runs = {}, {}
         for _ in range(self._free.qsize()):  # a session is in cycles, and stays until those are collected: without its buffers
             with suppress(queue.Empty):
-                self._free.get_nowait()
+                if (buffer := self._free.get_nowait()) is not None:
+                    SPARES.give([buffer])
                 self._free.put(None)
         if not self._open:
             return
@@ -327,6 +329,8 @@ class PackSink:
         return frame
 
     def _buffer(self, slot: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8]:
+        if slot is None:
+            slot = SPARES.take(self._frame_bytes)
         return np.empty(self._frame_bytes, np.uint8) if slot is None else slot
 
     def _finish_run(self, key: tuple[int, int]) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lamina.content import Reader
+from lamina.store.spares import SPARES
 from lamina.store.stages import Stages
 
 BODY = (1 << 20) << 2
@@ -49,7 +50,16 @@ class BufferPool:
 
     def __init__(self, headroom: int) -> None:
         self.headroom = headroom
-        self._free = [_aligned(headroom + BODY) for _ in range(BUFFERS)]
+        self._free = [self._buffer() for _ in range(BUFFERS)]
+
+    def _buffer(self) -> npt.NDArray[np.uint8]:
+        found = SPARES.take(self.headroom + BODY)
+        return _aligned(self.headroom + BODY) if found is None else found
+
+    def close(self) -> None:
+        """Leave the buffers to another; nobody reads into them."""
+        SPARES.give(self._free)
+        self._free = []
 
     def read(
         self, reader: Reader, watch: Callable[[memoryview], None] | None = None, stages: Stages | None = None,
@@ -109,7 +119,7 @@ class BufferPool:
             free.put(None)
             thread.join(PATIENCE)
             if thread.is_alive():  # it sits in a read that does not return (a silent pipe): leave it its buffers
-                self._free = [_aligned(self.headroom + BODY) for _ in range(BUFFERS)]
+                self._free = [self._buffer() for _ in range(BUFFERS)]
 
     def _fill(
         self, reader: Reader, buffer: npt.NDArray[np.uint8], piece: int, stopped: threading.Event

@@ -18,13 +18,14 @@ from lamina.errors import Conflict, InvalidContent, LimitExceeded, NotFound, Sto
 from lamina.images.served.heap import give_back_large_blocks
 from lamina.images.served.names import full_name, repository_of, tag_of
 from lamina.images.served.readings import Readings
-from lamina.images.served.uploads import Upload, Uploads
+from lamina.images.served.uploads import IDLE, Upload, Uploads
 from lamina.images.served.verbatim import PIECES, SMALL, Proving, Verbatim
 from lamina.images.uses import used
 from lamina.oci import Descriptor
 from lamina.registry.server.contents import Document, Stored
 from lamina.registry.server.refusal import Refusal
 from lamina.store.links import AS_BLOB, AS_MANIFEST
+from lamina.store.spares import SPARES
 
 if TYPE_CHECKING:
     from lamina.store import BlobStore
@@ -294,6 +295,7 @@ class StoreContents:
         self._uploads.tend()
         self._note_uses()
         self.store.receiving.expire(expiry)
+        SPARES.tend(IDLE)
 
     def _note_uses(self) -> None:
         """For `gc --max-size`, which lets go of what was used the longest ago."""

@@ -13,13 +13,17 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from lamina.content import Taken
 from lamina.errors import LaminaError, StoreError
+from lamina.store.spares import SPARES
 
 if TYPE_CHECKING:
     from lamina.store import BlobStore
     from lamina.store.session import Session
 
+BLOCK: Final = 1 << 20  # bytes that the server gives at once, at most
 AHEAD: Final = 4 << 20  # bytes that wait for the pipeline before the client has to
 STALLED: Final = 2.0  # seconds without a byte after which an intake may be sent away
 PATIENCE: Final = 5.0  # seconds that one that is whole waits for a slot before any that is not has to go
@@ -50,7 +54,7 @@ class Feed:
 
     def put(self, data: memoryview) -> bool:
         """The next bytes, copied; waits while too many are ahead.  False if nobody reads any more."""
-        block = memoryview(bytes(data))
+        block = _block(data)
         with self._changed:
             self.touched = time.monotonic()
             while self._waiting >= AHEAD and not self._over:
@@ -115,6 +119,8 @@ class Feed:
             buffer[:count] = block[:count]
             if count == len(block):
                 self._blocks.popleft()
+                if isinstance(block.obj, np.ndarray):
+                    SPARES.give([block.obj])
             else:
                 self._blocks[0] = block[count:]
             self._waiting -= count
@@ -124,6 +130,16 @@ class Feed:
     def close(self) -> None:
         """No more is read."""
         self.abandon()
+
+
+def _block(data: memoryview) -> memoryview:
+    """A copy; in a buffer that is used again and again if it is worth it."""
+    if not BLOCK // 16 < len(data) <= BLOCK:
+        return memoryview(bytes(data))
+    found = SPARES.take(BLOCK)
+    block = memoryview(np.empty(BLOCK, np.uint8) if found is None else found)[: len(data)]
+    block[:] = data
+    return block
 
 
 class Intake:
