@@ -5,6 +5,7 @@ What has arrived stays with the session when a client goes away: the next reques
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
@@ -21,7 +22,7 @@ from lamina.registry.server.contents import Contents, Stored, Upload
 from lamina.registry.server.refusal import Refusal
 from lamina.registry.server.routes import Call
 from lamina.registry.server.settings import Limits
-from lamina.registry.server.threads import Threads
+from lamina.registry.server.threads import Threads, settled
 
 # As the specification has it, and as HTTP has it for answers.
 _RANGE = re.compile(r"(?:bytes )?([0-9]{1,18})-([0-9]{1,18})(?:/(?:\*|[0-9]{1,18}))?", re.ASCII)
@@ -121,23 +122,23 @@ class Uploads:
         most = min(room, announced) if announced is not None else room
         if body.length is not None and body.length > room:
             raise self._too_large()
-        buffer, done = self.buffers.take(), 0
+        writing = _Writing(self.threads, self.buffers, upload)
+        done = 0
         try:
             while body.length != 0:
-                view = buffer[: most - done + 1]  # A byte too many shows that there are too many.
+                view = writing.buffer()[: most - done + 1]  # A byte too many shows that there are too many.
                 try:
                     await body.readinto(view)
                 finally:
                     # What came before the client broke off counts as well.
-                    if fresh := min(body.filled, most - done):
-                        await self.threads.bulk(upload.write, view[:fresh])
+                    await writing.write(view[: min(body.filled, most - done)])
                     done += body.filled
                 if done > most:
                     raise Refusal("SIZE_INVALID", f"more than {announced} bytes") if most == announced else self._too_large()
                 if body.filled < len(view):
                     break
         finally:
-            self.buffers.give(buffer)
+            await writing.end()
         if announced is not None and done != announced:
             raise Refusal("SIZE_INVALID", f"{done} bytes of {announced}")
 
@@ -165,6 +166,46 @@ class Uploads:
             yield await self.threads.bulk(hold.enter)
         finally:
             await self.threads.bulk(hold.leave)
+
+
+class _Writing:
+    """Writes one buffer while the next is filled: a stream does not wait for the network, then the disk, then the network."""
+
+    def __init__(self, threads: Threads, buffers: Buffers, upload: Upload) -> None:
+        self._threads, self._buffers, self._upload = threads, buffers, upload
+        self._filling, self._other = buffers.take(), memoryview(b"")
+        self._write: asyncio.Task[None] | None = None
+
+    def buffer(self) -> memoryview:
+        """The one to fill next."""
+        return self._filling
+
+    async def write(self, data: memoryview) -> None:
+        """Begin to write what has been filled, once the one before is written; what that met with is raised."""
+        await self._written()
+        if len(data):
+            self._write = asyncio.create_task(self._threads.bulk(self._upload.write, data))
+            # A body that fits into one buffer gets no other.
+            other = self._other if self._other or len(data) < len(self._filling) else self._buffers.take()
+            self._filling, self._other = (other, self._filling) if other else (self._filling, other)
+
+    async def end(self) -> None:
+        """Wait for the last one, and let the buffers go."""
+        try:
+            await self._written()
+        finally:
+            self._buffers.give(self._filling)
+            if self._other:
+                self._buffers.give(self._other)
+
+    async def _written(self) -> None:
+        write, self._write = self._write, None
+        if write is None:
+            return
+        try:
+            await asyncio.shield(write)
+        finally:
+            await settled(write)  # no thread is at the buffer when it is used again, whoever has been told to stop
 
 
 class _Hold:
