@@ -107,14 +107,14 @@ class BlobStore:
     # -- sessions
 
     def session(self, *, compression: str = "zstd:1", progress: Progress | None = None, verify: bool = False,
-                lenient: bool = False, tuning: Tuning | None = None) -> Session:
+                lenient: bool = False, apart: bool = False, tuning: Tuning | None = None) -> Session:
         """A writer's session (see there); what dead ones left behind is cleared away first."""
         from lamina.store.codec import Compression
         from lamina.store.session import Session
 
         parsed = Compression.parse(compression)
         reap(self.catalog, self.state_dir, self.backend)
-        return Session(self, parsed, progress, verify=verify, lenient=lenient, tuning=tuning)
+        return Session(self, parsed, progress, verify=verify, lenient=lenient, apart=apart, tuning=tuning)
 
     def reading(self, stages: StageSink | None = None) -> Reading:
         """A reader's session: what is there now stays until it ends.  `stages` is told where the time of its blobs goes."""
@@ -206,14 +206,18 @@ class BlobStore:
             name = self.pack_names[number] = row.name
         return name
 
-    def new_index(self) -> ChunkIndex:
-        """The chunk index as it is now.  Each session has one of its own: it must not know another's unpublished chunks."""
+    def new_index(self, *, empty: bool = False) -> ChunkIndex:
+        """The chunk index as it is now.  Each session has one of its own: it must not know another's unpublished chunks.
+
+        One that is `empty` knows what its session tells it, until it is refreshed.
+        """
         from lamina.store.index import ChunkIndex
 
         folder = self.state_dir / "index"
         with storage_errors("open the chunk index", folder):
             index = ChunkIndex(folder, self.packs.ids)
-        self.refresh(index)
+        if not empty:
+            self.refresh(index)
         return index
 
     def refresh(self, index: ChunkIndex) -> None:

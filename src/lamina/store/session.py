@@ -111,9 +111,10 @@ class Session:
 
     def __init__(
         self, store: BlobStore, compression: Compression, progress: Progress | None = None, *, verify: bool = False,
-        lenient: bool = False, tuning: Tuning | None = None,
+        lenient: bool = False, apart: bool = False, tuning: Tuning | None = None,
     ) -> None:
         self._store, self._verify, self._lenient, self._tuning = store, verify, lenient, tuning or Tuning()
+        self._apart = apart
         self._progress = progress or Silent()
         self._lock = threading.RLock()
         self.stats = SessionStats()
@@ -170,7 +171,7 @@ class Session:
         CPU time of pushing a manifest)."""
         with self._indexing:
             if self._index is None:
-                self._index = self._store.new_index()
+                self._index = self._store.new_index(empty=self._apart)
                 for pack in self._sealed.values():  # documents only, so far
                     self._index.sealed(pack.number, pack.name)
             return self._index
@@ -402,7 +403,7 @@ class Session:
             # opens the index next does without the file, or writes it.
             with contextlib.suppress(OSError, LaminaError), contextlib.ExitStack() as stack:
                 stack.callback(self._close)
-                if self._index is not None:
+                if self._index is not None and not self._apart:  # one that knows no packs would find all files useless
                     self._index.flush(seconds=TENDING)
 
     def packs(self) -> list[PackRow]:

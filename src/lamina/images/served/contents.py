@@ -118,6 +118,8 @@ class StoreContents:
             return self.store.document(row.digest)
         if row.size > CONFIG_LIMIT:
             raise Refusal("MANIFEST_UNKNOWN", row.digest)
+        if (recent := self._uploads.little.recent(row.digest)) is not None:
+            return recent
         reader = self._readings.open(lambda reading: reading.fetch(_descriptor(row)))
         try:
             return bytes(read_all(reader, row.size))

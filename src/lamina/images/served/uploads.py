@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from lamina.digest import Digest
-from lamina.errors import Conflict, NotFound
+from lamina.errors import Conflict, NotFound, StoreError
 from lamina.images.served.intake import PATIENCE, Feed, Intake, Slots
+from lamina.images.served.little import LITTLE, Little
 from lamina.registry.server.contents import Stored
 from lamina.registry.server.refusal import Refusal
 
@@ -29,6 +30,7 @@ class Uploads:
 
     def __init__(self, store: BlobStore, compression: str, slots: int) -> None:
         self._store, self._compression = store, compression
+        self.little = Little(store, compression)
         self._slots, self._small = Slots(slots), Slots(slots)
         self._lock = threading.Lock()
         self._live: dict[str, Intake] = {}  # that no request holds
@@ -142,6 +144,15 @@ class Uploads:
         for each in gone:
             each.close()
 
+    def commit_little(self, arriving: Arriving, digest: Digest) -> Stored:
+        """As `commit`, for one that is hardly worth a session."""
+        arriving.flush()
+        data = bytearray(arriving.offset)
+        if data and arriving.reader()(memoryview(data), 0) != len(data):
+            raise StoreError("an upload has become shorter", arriving.path, "send it again")
+        self.little.put(arriving.repository, digest, bytes(data))
+        return Stored(digest, len(data))
+
     def commit(self, repository: str, intake: Intake, digest: Digest) -> Stored:
         """The repository has it, durably; `DIGEST_INVALID`."""
         taken = intake.take()
@@ -190,10 +201,13 @@ class Upload:
         if self.live is not None and (self.live.algorithm != digest.algorithm or self.live.feed.fed != self.offset
                                       or not self.live.feed.end()):
             self._drop()
-        if self.live is None:
-            self.live = self._uploads.whole(self._arriving, digest.algorithm)
         try:
-            stored = self._uploads.commit(self._arriving.repository, self.live, digest)
+            if self.live is None and self.offset <= LITTLE:
+                stored = self._uploads.commit_little(self._arriving, digest)
+            else:
+                if self.live is None:
+                    self.live = self._uploads.whole(self._arriving, digest.algorithm)
+                stored = self._uploads.commit(self._arriving.repository, self.live, digest)
         except Refusal:
             self.cancel()
             raise
