@@ -4,6 +4,7 @@
     contents.py   blobs, manifests, tags
     intake.py     blobs on their way in, through the store's pipeline while they arrive
     heap.py       memory that is given back
+    handover.py   uploads that another process has in its pipeline
     little.py     blobs so small that several share a session
     uploads.py    uploads: what has arrived lies in a file, and goes on from there
     verbatim.py   blobs that are stored as they came, and go out by the kernel

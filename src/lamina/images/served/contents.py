@@ -291,6 +291,10 @@ class StoreContents:
 
     # -- upkeep
 
+    def listen(self) -> None:
+        """There are other processes that serve this store (`handover`)."""
+        self._uploads.listen()
+
     def tend(self, expiry: float) -> None:
         """Now and then: let go of what nobody uses, and of uploads that nobody has gone on with for so many seconds."""
         self._readings.tend()

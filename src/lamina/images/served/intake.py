@@ -68,6 +68,17 @@ class Feed:
             self._changed.notify_all()
             return True
 
+    def catch_up(self, size: int) -> bool:
+        """Take from the file what another process has written there, up to `size` bytes in all.  False as of `put`."""
+        buffer = memoryview(bytearray(min(BLOCK, max(1, size - self.fed))))
+        while self.fed < size:
+            count = self._pread(buffer[: size - self.fed], self.fed)
+            if not count:
+                raise StoreError("an upload has become shorter", self.fed, "send it again")
+            if not self.put(buffer[:count]):
+                return False
+        return True
+
     def end(self) -> bool:
         """That was all.  False if nobody reads any more."""
         with self._changed:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from lamina.digest import Digest
-from lamina.errors import Conflict, NotFound, StoreError
+from lamina.errors import Conflict, NotFound, StorageError, StoreError
+from lamina.images.served.handover import Handover
 from lamina.images.served.intake import PATIENCE, Feed, Intake, Slots
 from lamina.images.served.little import LITTLE, Little
 from lamina.registry.server.contents import Stored
@@ -35,6 +36,7 @@ class Uploads:
         self._lock = threading.Lock()
         self._live: dict[str, Intake] = {}  # that no request holds
         self._all: set[Intake] = set()  # that take a slot of the large ones
+        self._handover: Handover | None = None
 
     @contextmanager
     def open(self, repository: str, upload_id: str) -> Iterator[Upload]:
@@ -48,7 +50,7 @@ class Uploads:
         with arriving:
             with self._lock:
                 live = self._live.pop(upload_id, None)
-            if live is not None and live.feed.fed != arriving.offset:  # another process has gone on with it
+            if live is not None and not _caught_up(live, arriving):
                 self.drop(live)
                 live = None
             upload = Upload(self, arriving, live)
@@ -138,11 +140,48 @@ class Uploads:
 
     def close(self) -> None:
         """What has arrived stays for the next server."""
+        if self._handover is not None:
+            self._handover.close()
         with self._lock:
             gone = list(self._live.values())
             self._forget(gone)
         for each in gone:
             each.close()
+
+    # -- other processes
+
+    def listen(self) -> None:
+        """There are other processes that serve this store: each ends what it has begun."""
+        self._handover = Handover(self._store.state_dir, self.adopt)
+
+    def elsewhere(self, arriving: Arriving, digest: Digest) -> bool:
+        """Whether another process had it in its pipeline, and has brought it to its end; `DIGEST_INVALID`."""
+        if self._handover is None or arriving.offset < START:
+            return False
+        arriving.flush()
+        return self._handover.ask(arriving.path.name, arriving.repository, digest, arriving.offset)
+
+    def adopt(self, upload_id: str, repository: str, digest: Digest, size: int) -> Callable[[], None] | None:
+        """What ends an upload that is in the pipeline here and of which another process has the rest, in its file."""
+        with self._lock:
+            live = self._live.pop(upload_id, None)
+        if live is None:
+            return None
+        if live.algorithm != digest.algorithm or live.feed.fed > size:
+            self.drop(live)
+            return None
+
+        def end() -> None:
+            try:
+                if not (live.feed.catch_up(size) and live.feed.end()):
+                    raise Conflict("an upload was set aside", upload_id)
+                self.commit(repository, live, digest)
+            finally:
+                self.drop(live)
+
+        return end
+
+    # -- the end
 
     def commit_little(self, arriving: Arriving, digest: Digest) -> Stored:
         """As `commit`, for one that is hardly worth a session."""
@@ -166,12 +205,21 @@ class Uploads:
         return Stored(digest, taken.size)
 
 
+def _caught_up(live: Intake, arriving: Arriving) -> bool:
+    """Whether the pipeline has got what another process has put into the file meanwhile."""
+    with suppress(StoreError, StorageError):
+        return live.feed.fed <= arriving.offset and live.feed.catch_up(arriving.offset)
+    return False
+
+
 class Upload:
     """One, held by one request."""
 
     def __init__(self, uploads: Uploads, arriving: Arriving, live: Intake | None) -> None:
         self._uploads, self._arriving, self.live = uploads, arriving, live
-        self.over = self._calm = False
+        self.over = False
+        # What another process has begun it has in its pipeline: this one only writes to the file, and the end is that one's.
+        self._calm = live is None and arriving.offset >= START
 
     @property
     def offset(self) -> int:
@@ -204,6 +252,8 @@ class Upload:
         try:
             if self.live is None and self.offset <= LITTLE:
                 stored = self._uploads.commit_little(self._arriving, digest)
+            elif self.live is None and self._uploads.elsewhere(self._arriving, digest):
+                stored = Stored(digest, self.offset)
             else:
                 if self.live is None:
                     self.live = self._uploads.whole(self._arriving, digest.algorithm)
