@@ -224,7 +224,8 @@ def test_a_close_waits_for_what_was_promised(tmp_path: Path) -> None:
     assert begun.wait(20)
     closing = threading.Thread(target=first.close)
     closing.start()
-    assert not done
+    closing.join(0.2)
+    assert closing.is_alive() and not done
     go.set()
     closing.join()
     asking.join()

@@ -107,22 +107,17 @@ class Handover:
             if end is None:
                 connection.sendall(b"no\n")
                 return
-            outcome: dict[str, object] = {}
-            try:
-                with suppress(OSError):  # even if nobody waits any more
-                    connection.sendall(b"yes\n")
-            finally:
-                outcome = _outcome(end)
-            connection.sendall(json.dumps(outcome).encode() + b"\n")
+            with suppress(OSError):  # even if nobody waits any more
+                connection.sendall(b"yes\n")
+            connection.sendall(json.dumps(_outcome(end)).encode() + b"\n")
 
 
 def _outcome(end: Callable[[], None]) -> dict[str, object]:
+    """What to tell; where there is something else wrong, nothing: whoever asked does it by itself, and meets the reason."""
     try:
         end()
     except Refusal as error:
         return {"refused": error.code, "message": error.message}
-    except LaminaError:  # whoever asked tries by itself, and meets the reason, if it still is one
-        return {"done": False}
     return {"done": True}
 
 
