@@ -8,11 +8,11 @@ DIR holds docker-archives (`*.tar`), of which the smallest are used.  What is me
 - manifests: GET of small manifests by tag and by digest, 64 clients;
 - small: PUT of blobs of 1 KB and of manifests that name them, one client, eight clients;
 - push: ten images that share four fifths of their files (`kin`), one layer of 100 MB each, pushed by skopeo one after another
-  as they are (plain), and compressed by skopeo before; wall time, and what lies on the disk then;
+  as they are (plain), and compressed by skopeo before, and by docker, which compresses; wall time, and what lies on the disk then;
 - crowd: 200 clients that push, pull and delete at once while one collection follows another (`crowd`); errors, memory.
 Each row has the CPU seconds of the server's processes as well, which say more than wall time on a machine that is busy
 otherwise; `own` is the share of one core that the clients took.  docker-registry syncs nothing to the disk, `lamina serve` all.
-Needs docker-registry and skopeo; 8 GB below TMPDIR.
+Needs docker-registry and skopeo, for `push` docker and root; 8 GB below TMPDIR.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from pathlib import Path
 
 from crowd import crowd
 from kin import layouts
-from measure import processor
+from measure import engine, processor
 from registries import ACCEPT, Load, Registry, docker_registry, environment, get, lamina_serve, load, memory
 
 SOURCES = 3  # archives
@@ -45,6 +45,7 @@ SMALL = 20  # images
 BLOBS, MANIFESTS = 16, 64  # clients
 MEMORY = 600 << 20
 OURS, THEIRS = "lamina serve", "docker-registry"
+Push = Callable[[Registry], None]
 
 
 def skopeo(*words: str) -> None:
@@ -182,20 +183,50 @@ class Bench:
                          **{"CPU ms an image": round(statistics.median(cpus[who]), 1)})
 
     def push(self) -> None:
-        """Plain, and compressed before."""
+        """Plain, compressed before, and by an engine that compresses."""
         plain = layouts(self.work / "kin", self.options.images)
         packed = [self.work / "packed" / each.name for each in plain]
         (self.work / "packed").mkdir()
-        self.pushes("push of plain kin", plain)
-        self.bar_of_disk("plain kin: bytes on disk against docker-registry's", 1 / 3)
+        self.pushes("push of plain kin", self.skopeo_pushes(plain))
+        self.bar_of_disk("plain kin", 1 / 3)
         for source, target in zip(plain, packed, strict=True):
             skopeo(f"oci:{source}:1", f"oci:{target}:1")
+        self.pushes("push of gzip kin", self.skopeo_pushes(packed))
+        self.bar_of_disk("gzip kin", 1)
+        with engine(self.work) as found:
+            self.pushes("push of kin by docker", self.docker_pushes(plain, os.environ | found))
+        self.bar_of_disk("kin by docker", 1)
         shutil.rmtree(self.work / "kin")
-        self.pushes("push of gzip kin", packed)
-        self.bar_of_disk("gzip kin: bytes on disk against docker-registry's", 1)
 
-    def pushes(self, what: str, images: list[Path]) -> None:
-        """All of them, one after another, into empty registries."""
+    def skopeo_pushes(self, images: list[Path]) -> Push:
+        """Layouts, one after another."""
+        def push(registry: Registry) -> None:
+            for number, layout in enumerate(images):
+                skopeo("--preserve-digests", f"oci:{layout}:1", f"docker://127.0.0.1:{registry.port}/kin:{number}")
+
+        return push
+
+    def docker_pushes(self, images: list[Path], environment: dict[str, str]) -> Push:
+        """The same by an engine, which has them plain and compresses each on its way."""
+        def docker(*words: str | Path) -> None:
+            subprocess.run(["docker", *words], env=environment, check=True, stdout=subprocess.DEVNULL)
+
+        archive = self.work / "kin.tar"
+        for number, layout in enumerate(images):
+            skopeo(f"oci:{layout}:1", f"docker-archive:{archive}:kin:{number}")
+            docker("load", "-q", "-i", archive)
+            archive.unlink()
+
+        def push(registry: Registry) -> None:
+            for number in range(len(images)):
+                target = f"127.0.0.1:{registry.port}/kin:{number}"
+                docker("tag", f"kin:{number}", target)
+                docker("push", "-q", target)
+
+        return push
+
+    def pushes(self, what: str, push: Push) -> None:
+        """All of them, into empty registries."""
         walls: dict[str, list[float]] = {OURS: [], THEIRS: []}
         cpus: dict[str, list[float]] = {OURS: [], THEIRS: []}
         self.disks: dict[str, int] = {}
@@ -204,8 +235,7 @@ class Bench:
                 for who, registry in both.items():
                     warm(registry)
                     before, cpu, began = registry.disk(), registry.cpu(), time.perf_counter()
-                    for number, layout in enumerate(images):
-                        skopeo("--preserve-digests", f"oci:{layout}:1", f"docker://127.0.0.1:{registry.port}/kin:{number}")
+                    push(registry)
                     walls[who].append(time.perf_counter() - began)
                     cpus[who].append(registry.cpu() - cpu)
                     self.disks[who] = registry.disk() - before
@@ -216,7 +246,7 @@ class Bench:
         self.bar(f"{what}: time against docker-registry's", statistics.median(walls[OURS]) / base, 1, most=True)
 
     def bar_of_disk(self, what: str, wanted: float) -> None:
-        self.bar(what, self.disks[OURS] / self.disks[THEIRS], round(wanted, 3), most=True)
+        self.bar(f"{what}: bytes on disk against docker-registry's", self.disks[OURS] / self.disks[THEIRS], round(wanted, 3), most=True)
 
     # -- a crowd
 
