@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 import threading
 
 from contracts.samples import describe, manifest_bytes
@@ -87,6 +88,12 @@ def test_an_artifact(served: Front, fake: Fake) -> None:
     assert len(fake.seen) == asked
 
 
+def _more(client: socket.socket) -> bytes:
+    data = client.recv(1 << 20)
+    assert data, "the server has closed the connection"
+    return data
+
+
 def test_a_blob_passes_while_it_comes_in(served: Front, fake: Fake) -> None:
     one = image(layer(big=""), BIG)
     publish(fake, "app", one, "1")
@@ -96,11 +103,11 @@ def test_a_blob_passes_while_it_comes_in(served: Front, fake: Fake) -> None:
         client.sendall(f"GET /v2/hub.test/app/blobs/{digest} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         got = b""
         while len(got) < 2 << 20:
-            got += client.recv(1 << 20)
+            got += _more(client)
         assert got.startswith(b"HTTP/1.1 200 OK") and not served.has(digest)
         held.go.set()
         while not got.endswith(BIG[-100:]):
-            got += client.recv(1 << 20)
+            got += _more(client)
     assert got.partition(b"\r\n\r\n")[2] == BIG
     assert served.has(digest), "it is kept before its last bytes are given away"
 

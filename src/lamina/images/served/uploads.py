@@ -60,14 +60,8 @@ class Uploads:
                 self._leave(upload_id, upload)
 
     def _leave(self, upload_id: str, upload: Upload) -> None:
-        """What has arrived is in the file, and the pipeline waits for more of it, unless one of them has failed."""
+        """The pipeline waits for more of it, unless it has failed."""
         live, upload.live = upload.live, None
-        try:
-            upload.flush()
-        except BaseException:
-            if live is not None:
-                self.drop(live)
-            raise
         if live is None:
             return
         with self._lock:
@@ -78,12 +72,10 @@ class Uploads:
 
     def start(self, arriving: Arriving) -> Intake | None:
         """The pipeline for an upload that has become large, if a slot is free."""
-        arriving.flush()
         return self._intake(arriving, "sha256", self._slots) if self._slots.try_enter() else None
 
     def whole(self, arriving: Arriving, algorithm: str) -> Intake:
         """The pipeline for one that is whole, all of it in its file."""
-        arriving.flush()
         small = arriving.offset < START
         slots = self._small if small else self._slots
         slots.enter((lambda _: None) if small else self._make_room)
@@ -158,7 +150,6 @@ class Uploads:
         """Whether another process had it in its pipeline, and has brought it to its end; `DIGEST_INVALID`."""
         if self._handover is None or arriving.offset < START:
             return False
-        arriving.flush()
         return self._handover.ask(arriving.path.name, arriving.repository, digest, arriving.offset)
 
     def adopt(self, upload_id: str, repository: str, digest: Digest, size: int) -> Callable[[], None] | None:
@@ -185,7 +176,6 @@ class Uploads:
 
     def commit_little(self, arriving: Arriving, digest: Digest) -> Stored:
         """As `commit`, for one that is hardly worth a session."""
-        arriving.flush()
         data = bytearray(arriving.offset)
         if data and arriving.reader()(memoryview(data), 0) != len(data):
             raise StoreError("an upload has become shorter", arriving.path, "send it again")
@@ -227,22 +217,22 @@ class Upload:
         return self._arriving.offset
 
     def reader(self) -> Callable[[memoryview, int], int]:
-        """`pread(buffer, offset)` of whole buffers of 1 MiB that have been written, also after the end."""
+        """`pread(buffer, offset)` of what has been written, also after the end."""
         return self._arriving.reader()
 
     def write(self, data: memoryview, /) -> None:
         """The next bytes."""
-        self._arriving.write(data)
+        try:
+            self._arriving.write(data)
+        except BaseException:
+            self._drop()  # a disk that is full needs no pipeline that waits for more
+            raise
         if self.live is not None:
             if not self.live.feed.put(data):  # it has failed, or was sent away: the end will do it anew, or tell why
                 self._drop()
                 self._calm = True
         elif self.offset >= START and not self._calm:
             self.live = self._uploads.start(self._arriving)
-
-    def flush(self) -> None:
-        """What has arrived is in the file."""
-        self._arriving.flush()
 
     def finish(self, digest: Digest, /) -> Stored:
         """That was all."""

@@ -36,7 +36,6 @@ class Fetch:
         self._fetches, self._open = fetches, open_
         self._changed = threading.Condition()
         self._filed = 0  # bytes that lie in the file
-        self._tail = b""  # those after them
         self._pread: Callable[[memoryview, int], int] | None = None
         self._over = False
         self._error: Exception | None = None
@@ -74,7 +73,7 @@ class Fetch:
                 raise
 
     def _feed(self, reader: Reader, write: Callable[[memoryview], None]) -> None:
-        """In whole pieces: a piece that was written lies in the file, for its buffers are of the same size."""
+        """In whole pieces."""
         piece = memoryview(bytearray(PIECE))
         filled = 0
         while True:
@@ -87,10 +86,7 @@ class Fetch:
             if filled:
                 write(piece[:filled])
             with self._changed:
-                if filled == PIECE:
-                    self._filed += filled
-                else:
-                    self._tail = bytes(piece[:filled])
+                self._filed += filled
                 self._changed.notify_all()
             if not count:
                 return
@@ -106,22 +102,17 @@ class Fetch:
         """Some bytes from `at` on, at most to `stop`, waited for."""
         with self._changed:
             while True:
-                there = self._filed + len(self._tail)
-                ready = min(there, stop if self._over else stop - 1) - at
+                ready = min(self._filed, stop if self._over else stop - 1) - at
                 if self._over or ready > 0:
                     break
                 self._changed.wait()
-            filed, tail = self._filed, self._tail
         if self._over:
             self._raise()
         view = buffer[: max(0, ready)]
         if not len(view):
             return 0
-        if at < filed:
-            assert self._pread is not None
-            return self._pread(view[: filed - at], at)
-        view[:] = tail[at - filed : at - filed + len(view)]
-        return len(view)
+        assert self._pread is not None
+        return self._pread(view, at)
 
     @property
     def passing(self) -> bool:
