@@ -8,7 +8,7 @@ DIR holds docker-archives (`*.tar`), of which the smallest are used.  What is me
 - manifests: GET of small manifests by tag and by digest, 64 clients;
 - small: PUT of blobs of 1 KB and of manifests that name them, one client, eight clients;
 - push: ten images that share four fifths of their files (`kin`), one layer of 100 MB each, pushed by skopeo one after another
-  as they are (plain), and compressed by skopeo before, and by docker, which compresses; wall time, and what lies on the disk then;
+  as they are (plain), and compressed by skopeo before; and by docker, which compresses; wall time, what lies on the disk then;
 - crowd: 200 clients that push, pull and delete at once while one collection follows another (`crowd`); errors, memory.
 Each row has the CPU seconds of the server's processes as well, which say more than wall time on a machine that is busy
 otherwise; `own` is the share of one core that the clients took.  docker-registry syncs nothing to the disk, `lamina serve` all.
@@ -246,7 +246,8 @@ class Bench:
         self.bar(f"{what}: time against docker-registry's", statistics.median(walls[OURS]) / base, 1, most=True)
 
     def bar_of_disk(self, what: str, wanted: float) -> None:
-        self.bar(f"{what}: bytes on disk against docker-registry's", self.disks[OURS] / self.disks[THEIRS], round(wanted, 3), most=True)
+        figure = self.disks[OURS] / self.disks[THEIRS]
+        self.bar(f"{what}: bytes on disk against docker-registry's", figure, round(wanted, 3), most=True)
 
     # -- a crowd
 
