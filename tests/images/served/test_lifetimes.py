@@ -77,6 +77,40 @@ def test_what_a_manifest_names_stays_without_links(served: StoreContents, store:
     assert list(store.catalog.blobs()) == []
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_a_collection_amid_the_push_of_a_manifest(served: StoreContents, store: BlobStore, monkeypatch: pytest.MonkeyPatch,
+                                                  known: bool) -> None:
+    """What it names stays from when it is looked for, whoever takes the links away; `known`: the config is a document there."""
+    layer = noise(2, 2000)
+    config = config_of(1, layer)
+    if known:
+        other = manifest(config, [layer], annotations={"which": "another"})
+        for each in (layer, config):
+            upload(served, "app", each)
+        served.put_manifest("app", other, ["other"])
+    for each in (layer, config):
+        upload(served, "app", each)
+    document = manifest(config, [layer])
+    has = StoreContents.has
+
+    def late(self: StoreContents, name: str, digest: str) -> bool:
+        found = has(self, name, digest)
+        monkeypatch.setattr(StoreContents, "has", has)
+        if known:
+            served.delete_manifest("app", other.digest)
+        age_links(store, 2 * links.KEPT)
+        store.collect(max_unused=0)
+        return found
+
+    monkeypatch.setattr(StoreContents, "has", late)
+    served.put_manifest("app", document, ["it"])
+    assert served.manifest("app", "it") == document
+    assert read(served, "app", digest_of(config)) == config
+    with refused(*UNKNOWN):  # it had gone before it was looked for
+        served.blob("app", digest_of(layer))
+    assert problems(store) == []
+
+
 def test_a_manifest_whose_tags_are_gone_stays_until_it_is_deleted(served: StoreContents, store: BlobStore) -> None:
     document = image(served, "app", 1, "it")
     served.delete_tag("app", "it")

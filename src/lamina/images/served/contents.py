@@ -160,6 +160,7 @@ class StoreContents:
         """
         kind = AS_MANIFEST if oci.is_index(media_type) else AS_BLOB
         for child in children:
+            session.known(child.digest)  # from here on what is there stays: a collection may be at it
             row = self.store.catalog.blob(child.digest)
             if row is not None and not (self._has_manifest(name, row) if kind == AS_MANIFEST else self.has(name, row.digest)):
                 row = None
