@@ -265,6 +265,8 @@ class Bench:
         print(", ".join(f"{count} {what}" for what, count in sorted(told.counts.items())))
         for error in told.errors:
             print(f"ERROR {error}")
+        if told.errors:
+            print((self.work / "serve.log").read_text(errors="replace")[-20_000:])
         self.bar("crowd: errors and lost blobs", told.counts["errors"], 0, most=True)
         self.bar("crowd: MiB of all processes", collector.most[0] / (1 << 20), MEMORY >> 20, most=True)
 

@@ -55,6 +55,16 @@ def close_lock(fd: int) -> None:
             os.close(fd)
 
 
+def close_removed(fd: int) -> None:
+    """Close a lock file that has no name any more, whose lock is nobody's concern: the system gives its space back, which takes
+    a second for some GB, and no other lock has to wait for that."""
+    with _guard:
+        if fd not in _locks:
+            return
+        _locks.remove(fd)
+    os.close(fd)
+
+
 def watch(what: Forking) -> None:
     """Tell it of forks, as long as it lives."""
     with _guard:

@@ -40,7 +40,7 @@ class Arriving:
 
     def __init__(self, path: Path, fd: int, repository: str) -> None:
         self.path, self.repository = path, repository
-        self._fd = fd
+        self._fd, self._gone = fd, False
         self.offset = max(0, os.fstat(fd).st_size - HEAD)
 
     def write(self, data: memoryview) -> None:
@@ -65,11 +65,12 @@ class Arriving:
         """Nothing of it is wanted any more."""
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
+            self._gone = True
 
     def close(self) -> None:
         """Let go of it."""
         if self._fd >= 0:
-            forks.close_lock(self._fd)
+            (forks.close_removed if self._gone else forks.close_lock)(self._fd)
         self._fd = -1
 
     def __enter__(self) -> Self:
