@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from contracts.contents import digest_of, read, upload
@@ -23,6 +24,7 @@ from lamina.images.served.contents import StoreContents
 from lamina.images.served.intake import Feed, Slots
 from lamina.images.served.readings import Readings
 from lamina.store import BlobStore
+from lamina.store.session import Session
 
 WAIT = 30.0
 START = uploads.START
@@ -147,7 +149,16 @@ def test_small_ones_wait_for_no_large_one(served: StoreContents, monkeypatch: py
 @pytest.mark.parametrize("slow", [False, True])
 def test_tending_lets_go_of_who_does_not_go_on(served: StoreContents, monkeypatch: pytest.MonkeyPatch, slow: bool) -> None:
     """So that a collection has no lease to wait for."""
+    began, true = threading.Event(), served.store.session
+
+    def session(**options: Any) -> Session:
+        made = true(**options)
+        began.set()
+        return made
+
+    monkeypatch.setattr(served.store, "session", session)
     upload_id = begun(served)
+    assert began.wait(WAIT)  # in a thread of its own
     served.tend(3600)
     assert free(served) == 1
     assert leftovers(served.store) != []
@@ -369,9 +380,11 @@ def test_no_lease_is_forgotten_when_the_next_cannot_be_had(store: BlobStore, mon
 CHILD = """
 import hashlib, random, sys
 from pathlib import Path
+from typing import Any
 from lamina.digest import Digest
 from lamina.images.served.contents import StoreContents
 from lamina.store import BlobStore
+from lamina.store.session import Session
 
 def memory():
     found = dict(line.split(":") for line in open("/proc/self/status"))
