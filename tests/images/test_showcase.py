@@ -16,7 +16,7 @@ import pytest
 import lamina
 from lamina.errors import NotFound, StoreDamaged
 from lamina.images import ImageStore
-from lamina.images.showcase import Showcase, files, series, sharing, showcase
+from lamina.images.showcase import Showcase, files, kept, series, sharing, showcase
 from lamina.images.showcase.counting import Counting
 from lamina.images.showcase.kept import Kept
 from lamina.images.showcase.series import HOUR, MOST, Series
@@ -45,6 +45,7 @@ def store(tmp_path: Path) -> Iterator[ImageStore]:
 @pytest.fixture
 def shown(store: ImageStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Showcase]:
     monkeypatch.setattr(showcase, "PATIENCE", 60.0)  # on a busy machine the newer picture may take longer than a page waits
+    monkeypatch.setattr(kept, "REST", 0.0)  # and then the next one is put off
     found = Showcase(store.blobs, fresh=0.0)
     yield found
     found.close()
