@@ -210,21 +210,28 @@ def test_without_any_lease(catalog: Catalog, state: Path, backend: LocalBackend)
     assert dead_leases(catalog, state) == reap(catalog, state, backend) == []
 
 
-def test_a_lock_taken_by_a_reaper_is_made_anew(catalog: Catalog, state: Path, backend: LocalBackend,
-                                               monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between our making the file and our locking it, another process takes it for dead."""
-    true_lock, reaped = fcntl.flock, []
+def test_what_was_taken_for_dead_is_made_anew(catalog: Catalog, state: Path, backend: LocalBackend,
+                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between our making the file and our locking it, another process takes it for dead; and a third, which has opened it by
+    then, comes to that later."""
+    true_lock, reaped, late = fcntl.flock, [], []
 
     def overtaken(fd: int, kind: int) -> None:
         monkeypatch.setattr(fcntl, "flock", true_lock)
+        (name,) = files(state)
+        late.append(forks.open_lock(state / "leases" / name, os.O_RDONLY))
         reaped.extend(reap(catalog, state, backend))
         true_lock(fd, kind)
 
     monkeypatch.setattr(fcntl, "flock", overtaken)
     with Lease.acquire(catalog, state, "load") as lease:
-        assert reaped == [lease.id]
+        monkeypatch.setattr(forks, "open_lock", lambda *_: late.pop())
+        assert module._reap(catalog, state, reaped[0])
+        monkeypatch.undo()
         assert files(state) == rows(catalog) == [lease.id]
         assert dead_leases(catalog, state) == []
+        with catalog.transaction() as tx:
+            tx.check_lease(lease.id)
 
 
 def test_while_it_is_reaped_nobody_else_can(catalog: Catalog, state: Path, backend: LocalBackend, holder: Holder,

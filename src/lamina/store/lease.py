@@ -37,14 +37,19 @@ def _is_at(fd: int, path: Path) -> bool:
         return False
 
 
-def _create_locked(path: Path) -> int:
-    """A new file, locked.  A reaper may lock and remove it before we lock it: then once more."""
+def _create_locked(folder: Path) -> tuple[Path, int]:
+    """A new file, locked.
+
+    A reaper may lock and remove it before we lock it: then another one, of another name.  For a reaper that has looked at the
+    first one takes whatever has its name for dead, also when it comes to that a second later: a name that was dead stays so.
+    """
     while True:
+        path = folder / os.urandom(16).hex()
         fd = forks.open_lock(path)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             if _is_at(fd, path):
-                return fd
+                return path, fd
         except BaseException:
             forks.close_lock(fd)
             raise
@@ -62,12 +67,12 @@ class Lease:
     @classmethod
     def acquire(cls, catalog: Catalog, state_dir: Path, kind: str) -> Self:
         """A new lease; `kind` says what for ("load", "gc", ...)."""
-        path = state_dir / _LEASES / os.urandom(16).hex()
+        folder = state_dir / _LEASES
         try:
-            path.parent.mkdir(exist_ok=True)
-            fd = _create_locked(path)
+            folder.mkdir(exist_ok=True)
+            path, fd = _create_locked(folder)
         except OSError as error:
-            raise _error(error, path) from error
+            raise _error(error, folder) from error
         try:
             with catalog.transaction() as tx:
                 row = tx.add_lease(path.name, kind)
