@@ -27,6 +27,7 @@ def test_addresses(text: str, url: str, shown: str) -> None:
     "https://a.example/ x", "https://a.example/\r\nX: y", "https://a.example:0/", "https://a.example:65536/",
     "https://a.example:x/", "https://[::1/", "https://ä.example/", "https://a.example/" + "x" * MAX_REALM, " https://a.example",
     "https://a.example\n", "https://./x", "https://...:443",
+    "http://[:.]:5000/x", "https://[::1.]/", "https://[1:2:3]/", "https://[127.0.0.1]/", "https://[:::]/",
 ])
 def test_what_is_no_address(text: str) -> None:
     assert place(text) is None

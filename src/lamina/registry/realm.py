@@ -7,6 +7,7 @@ itself is spoken to so.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 
@@ -50,9 +51,23 @@ def place(text: str) -> Place | None:
     if found is None:
         return None
     scheme, host, port, rest = found.groups()
-    scheme, host = scheme.lower(), host.lower().strip("[]").rstrip(".")
+    scheme, host = scheme.lower(), host.lower()
+    if host.startswith("["):
+        host = host[1:-1]
+        if not _is_ipv6(host):
+            return None
+    else:
+        host = host.rstrip(".")
     number = int(port) if port else _PORTS[scheme]
     return Place(scheme, host, number, rest or "") if host and 0 < number < 65536 else None
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def realm_of(text: str, base: str, domain: str) -> Place:
