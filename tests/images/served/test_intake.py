@@ -18,7 +18,7 @@ from contracts.contents import digest_of, read, upload
 from store.storekit import leftovers, noise
 
 from images.served.conftest import open_files
-from lamina.errors import LaminaError, StorageError
+from lamina.errors import LaminaError, StorageError, StoreError
 from lamina.images.served import intake, uploads
 from lamina.images.served.contents import StoreContents
 from lamina.images.served.intake import Feed, Slots
@@ -323,13 +323,43 @@ def test_a_feed_that_is_abandoned_ends_in_its_file_too() -> None:
     feed.abandon()
     with pytest.raises(intake.Abandoned):
         feed.readinto(memoryview(bytearray(10)))
-    assert not feed.put(memoryview(b"x"))
+    assert not feed.grow(1 << 41)
     assert not feed.end()
 
 
+def in_memory(data: bytes) -> intake.Pread:
+    """A file with these bytes."""
+    def pread(buffer: memoryview, at: int) -> int:
+        piece = data[at : at + len(buffer)]
+        buffer[: len(piece)] = piece
+        return len(piece)
+    return pread
+
+
+def test_a_feed_gives_no_more_than_has_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "AHEAD", 4)
+    data = bytes(range(20))
+    feed, buffer, found = Feed(in_memory(data), 2), bytearray(2), bytearray()
+    arrived = threading.Thread(target=lambda: [feed.grow(size) for size in (5, 5, 16, 20)] and feed.end())
+    arrived.start()
+    while count := feed.readinto(memoryview(buffer)):
+        found += buffer[:count]
+        assert len(found) <= feed.fed <= len(found) + 4 + 11  # at most one step beyond what may be ahead
+    arrived.join(WAIT)
+    assert found == data
+
+
+def test_a_feed_of_a_file_that_became_shorter() -> None:
+    feed = Feed(in_memory(b"abc"), 0)
+    assert feed.grow(4)
+    assert feed.readinto(memoryview(bytearray(10))) == 3
+    with pytest.raises(StoreError, match="shorter"):
+        feed.readinto(memoryview(bytearray(10)))
+
+
 def test_a_feed_that_has_ended_is_not_sent_away() -> None:
-    feed = Feed(lambda buffer, at: 0, 0)
-    feed.put(memoryview(b"abc"))
+    feed = Feed(in_memory(b"abcdef"), 0)
+    assert feed.grow(3)
     assert feed.end()
     assert not feed.send_away()
     buffer = bytearray(10)

@@ -9,22 +9,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from lamina.content import Taken
 from lamina.errors import LaminaError, StoreError
-from lamina.store.spares import SPARES
 
 if TYPE_CHECKING:
     from lamina.store import BlobStore
     from lamina.store.session import Session
 
-BLOCK: Final = 1 << 20  # bytes that the server gives at once, at most
-AHEAD: Final = 4 << 20  # bytes that wait for the pipeline before the client has to
+AHEAD: Final = 16 << 20  # bytes in the file that wait for the pipeline before the client has to
 STALLED: Final = 2.0  # seconds without a byte after which an intake may be sent away
 PATIENCE: Final = 5.0  # seconds that one that is whole waits for a slot before any that is not has to go
 
@@ -36,13 +31,11 @@ class Abandoned(LaminaError):
 
 
 class Feed:
-    """A `Reader` of what arrives: first what lies in a file already, then what is put."""
+    """A `Reader` of a file that grows: what has arrived is read out of the page cache, by the pipeline's own thread."""
 
     def __init__(self, pread: Pread, already: int) -> None:
-        self._pread, self._already, self._at = pread, already, 0
-        self._blocks: deque[memoryview] = deque()
-        self._waiting = 0
-        self._changed = threading.Condition(threading.RLock())
+        self._pread, self._at = pread, 0
+        self._changed = threading.Condition()
         self._ended = self._over = False
         self.fed = already
         self.begun = self.touched = time.monotonic()
@@ -52,32 +45,16 @@ class Feed:
         """Only the end will tell."""
         return None
 
-    def put(self, data: memoryview) -> bool:
-        """The next bytes, copied; waits while too many are ahead.  False if nobody reads any more."""
-        block = _block(data)
+    def grow(self, size: int) -> bool:
+        """So many bytes lie in the file; waits while too many are ahead.  False if nobody reads any more."""
         with self._changed:
             self.touched = time.monotonic()
-            while self._waiting >= AHEAD and not self._over:
+            self.fed = max(self.fed, size)
+            self._changed.notify_all()
+            while self.fed - self._at > AHEAD and not self._over:
                 self._changed.wait()
             self.touched = time.monotonic()
-            if self._over:
-                return False
-            self._blocks.append(block)
-            self._waiting += len(block)
-            self.fed += len(block)
-            self._changed.notify_all()
-            return True
-
-    def catch_up(self, size: int) -> bool:
-        """Take from the file what another process has written there, up to `size` bytes in all.  False as of `put`."""
-        buffer = memoryview(bytearray(min(BLOCK, max(1, size - self.fed))))
-        while self.fed < size:
-            count = self._pread(buffer[: size - self.fed], self.fed)
-            if not count:
-                raise StoreError("an upload has become shorter", self.fed, "send it again")
-            if not self.put(buffer[:count]):
-                return False
-        return True
+            return not self._over
 
     def end(self) -> bool:
         """That was all.  False if nobody reads any more."""
@@ -90,14 +67,14 @@ class Feed:
         """As `abandon`, unless all has come; whether it was done."""
         with self._changed:
             if not self._ended:
-                self.abandon()
+                self._over = True
+                self._changed.notify_all()
             return not self._ended
 
     def abandon(self) -> None:
         """Nobody wants it any more."""
         with self._changed:
             self._over = True
-            self._blocks.clear()
             self._changed.notify_all()
 
     @property
@@ -108,49 +85,29 @@ class Feed:
     @property
     def stalled(self) -> bool:
         """Whether the pipeline waits for a client that has sent nothing for a while."""
-        return not self._waiting and not self._ended and time.monotonic() - self.touched > STALLED
+        return self._at == self.fed and not self._ended and time.monotonic() - self.touched > STALLED
 
     def readinto(self, buffer: memoryview, /) -> int:
         """The next bytes, waited for."""
-        if self._at < self._already and not self._over:
-            count = self._pread(buffer[: min(len(buffer), self._already - self._at)], self._at)
-            self._at += count
-            if count:
-                return count
-            raise StoreError("an upload has become shorter", self._at, "send it again")
         with self._changed:
-            while not self._blocks and not self._ended and not self._over:
+            while self._at == self.fed and not self._ended and not self._over:
                 self._changed.wait()
             if self._over:
                 raise Abandoned("an upload was set aside")
-            if not self._blocks:
-                return 0
-            block = self._blocks[0]
-            count = min(len(block), len(buffer))
-            buffer[:count] = block[:count]
-            if count == len(block):
-                self._blocks.popleft()
-                if isinstance(block.obj, np.ndarray):
-                    SPARES.give([block.obj])
-            else:
-                self._blocks[0] = block[count:]
-            self._waiting -= count
+            room = self.fed - self._at
+        if not room:
+            return 0
+        count = self._pread(buffer[:room], self._at)
+        if not count:
+            raise StoreError("an upload has become shorter", self._at, "send it again")
+        with self._changed:
+            self._at += count
             self._changed.notify_all()
-            return count
+        return count
 
     def close(self) -> None:
         """No more is read."""
         self.abandon()
-
-
-def _block(data: memoryview) -> memoryview:
-    """A copy; in a buffer that is used again and again if it is worth it."""
-    if not BLOCK // 16 < len(data) <= BLOCK:
-        return memoryview(bytes(data))
-    found = SPARES.take(BLOCK)
-    block = memoryview(np.empty(BLOCK, np.uint8) if found is None else found)[: len(data)]
-    block[:] = data
-    return block
 
 
 class Intake:

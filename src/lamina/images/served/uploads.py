@@ -164,7 +164,7 @@ class Uploads:
 
         def end() -> None:
             try:
-                if not (live.feed.catch_up(size) and live.feed.end()):
+                if not (live.feed.grow(size) and live.feed.end()):
                     raise Conflict("an upload was set aside", upload_id)
                 self.commit(repository, live, digest)
             finally:
@@ -198,7 +198,7 @@ class Uploads:
 def _caught_up(live: Intake, arriving: Arriving) -> bool:
     """Whether the pipeline has got what another process has put into the file meanwhile."""
     with suppress(StoreError, StorageError):
-        return live.feed.fed <= arriving.offset and live.feed.catch_up(arriving.offset)
+        return live.feed.fed <= arriving.offset and live.feed.grow(arriving.offset)
     return False
 
 
@@ -228,7 +228,7 @@ class Upload:
             self._drop()  # a disk that is full needs no pipeline that waits for more
             raise
         if self.live is not None:
-            if not self.live.feed.put(data):  # it has failed, or was sent away: the end will do it anew, or tell why
+            if not self.live.feed.grow(self.offset):  # it has failed, or was sent away: the end will do it anew, or tell why
                 self._drop()
                 self._calm = True
         elif self.offset >= START and not self._calm:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Final
+
 from aiohttp import ClientError
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web import BaseRequest, RequestPayloadError
@@ -12,6 +15,12 @@ from lamina.registry.server.settings import Limits
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _BROKEN = (ClientError, HttpProcessingError, RequestPayloadError, ConnectionError)
+
+# A client that compresses sends 32 KiB a millisecond, and to be woken for each took 12 % of an upload's processor time: who
+# sends in such pieces is left alone for a moment, and then all is taken that has come.
+_PIECE: Final = 64 << 10  # bytes; who sends less at once is slower than we are
+_LARGE: Final = 256 << 10  # bytes of a body before any of this: a small one is over when it has come
+_MOMENT: Final = 0.008  # seconds; with 20 ms those that send 120 MB/s became slower
 
 
 class GoneError(Exception):
@@ -72,6 +81,8 @@ class Body:
             # What has come already needs no clock.
             content = self._request.content
             data = content.read_nowait() or await self._pace.wait(content.readany())
+            if len(data) < _PIECE and self.size > _LARGE and not content.is_eof():
+                await self._let_come()
         except TooSlowError:
             raise Refusal("UNSUPPORTED", "the body came too slowly", status=408) from None
         except _BROKEN:
@@ -80,6 +91,15 @@ class Body:
             raise Refusal("SIZE_INVALID", "the body is malformed") from None
         self._pace.passed(len(data))
         return data
+
+    async def _let_come(self) -> None:
+        """Let more come, as far as the kernel has room for it."""
+        protocol = self._request.protocol
+        protocol.pause_reading()
+        try:
+            await asyncio.sleep(_MOMENT)
+        finally:
+            protocol.resume_reading()
 
 
 def leaves_rest(request: BaseRequest, least: int = 256 << 10) -> bool:
