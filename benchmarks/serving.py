@@ -230,9 +230,9 @@ class Bench:
         walls: dict[str, list[float]] = {OURS: [], THEIRS: []}
         cpus: dict[str, list[float]] = {OURS: [], THEIRS: []}
         self.disks: dict[str, int] = {}
-        for _ in range(self.options.runs):
+        for run in range(self.options.runs):
             with self.both() as both:
-                for who, registry in both.items():
+                for who, registry in sorted(both.items(), reverse=run % 2 == 1):  # who comes first takes turns
                     warm(registry)
                     before, cpu, began = registry.disk(), registry.cpu(), time.perf_counter()
                     push(registry)

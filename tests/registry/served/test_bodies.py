@@ -66,7 +66,8 @@ def pieces(count: int, size: int) -> list[bytes]:
 
 @pytest.fixture(autouse=True)
 def moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "_MOMENT", 0.0)
+    monkeypatch.setattr(bodies, "_LEAST", 1e-6)
+    monkeypatch.setattr(bodies, "_MOST", 1e-5)
 
 
 @pytest.mark.parametrize("size", [1000, 1 << 20])
@@ -75,7 +76,7 @@ def test_little_pieces_are_let_come(size: int) -> None:
     request = Request(list(data))
     assert taken(request, size) == b"".join(data)
     assert request.pauses > 10 and not request.paused
-    assert request.wakes < 70
+    assert request.wakes < 40
 
 
 def test_a_small_body_is_taken_as_it_comes() -> None:
@@ -92,8 +93,36 @@ def test_nobody_waits_for_who_sends_much_at_once() -> None:
     assert request.pauses == 0
 
 
+@pytest.mark.parametrize(("sizes", "moments"), [
+    ([LITTLE] * 7, [2, 4, 8, 16, 32, 32, 32]),
+    ([LITTLE] * 5 + [bodies._LITTLE, bodies._MUCH - 1], [2, 4, 8, 16, 32, 32, 32]),  # as it should be
+    ([LITTLE] * 5 + [bodies._MUCH] * 3 + [LITTLE], [2, 4, 8, 16, 32, 8, 0, 2]),
+    ([LITTLE] * 3 + [1 << 20], [2, 4, 8]),
+    ([bodies._LITTLE] * 5, []),
+])
+def test_moments(monkeypatch: pytest.MonkeyPatch, sizes: list[int], moments: list[int]) -> None:
+    """Longer while little comes, shorter while much does."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(round(seconds * 1000, 3))
+
+    monkeypatch.undo()
+    monkeypatch.setattr(bodies.asyncio, "sleep", sleep)
+
+    async def main() -> bytes:
+        body = Body(Request([]), Limits())  # type: ignore[arg-type]
+        for size in sizes:
+            await body._let_come(size)
+        return b""
+
+    run(main)
+    assert slept == [each for each in moments if each]
+
+
 def test_reading_goes_on_after_an_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "_MOMENT", 60.0)
+    monkeypatch.setattr(bodies, "_LEAST", 60.0)
+    monkeypatch.setattr(bodies, "_MOST", 60.0)
     request = Request(pieces(100, LITTLE))
 
     async def main() -> bytes:

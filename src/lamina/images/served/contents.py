@@ -226,7 +226,7 @@ class StoreContents:
     def open_blob(self, repository: str, digest: Digest, start: int, stop: int) -> Reader:
         """Some bytes of it, or all."""
         row = self._blob_row(full_name(repository), digest)
-        if places := self._verbatim.get(row.digest):
+        if (places := self._verbatim.get(row.digest)) is not None:
             try:
                 return self._readings.open(lambda _: self._verbatim.open(places, start, stop))
             except StoreDamaged:  # a collection has moved it
@@ -242,7 +242,9 @@ class StoreContents:
         """All of it, verified; how it lies is remembered once it has proved right."""
         def proved() -> None:
             if row.size > SMALL and row.kind != "document":
-                self._verbatim.proved(row.digest, reading.places(row.digest, PIECES) or ())
+                places = reading.places(row.digest, PIECES)
+                if places is not None:
+                    self._verbatim.proved(row.digest, places)
 
         return Proving(reading.fetch(_descriptor(row)), row.size, proved)
 

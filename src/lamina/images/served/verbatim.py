@@ -15,7 +15,10 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from lamina.store.asitis import AsItIs, cut
 
@@ -25,10 +28,12 @@ if TYPE_CHECKING:
     from lamina.store.assemble import Place
 
 TRUST: Final = 900.0  # seconds
-PIECES: Final = 1 << 14  # of one blob: mostly a few for a layer, one every MB where several came at once
-KEPT: Final = 1 << 15  # pieces of all blobs together: 5 MB of tuples
+PIECES: Final = 1 << 16  # of one blob: each chunk is one, so that is some 4.5 GB
+KEPT: Final = 1 << 18  # pieces of all blobs together: 6 MB
 BLOBS: Final = 4096
 SMALL: Final = 64 << 10  # bytes of a blob for which it is not worth it
+
+Places: TypeAlias = npt.NDArray[np.int64]  # rows of (number, offset, length)
 
 
 class Verbatim:
@@ -37,24 +42,24 @@ class Verbatim:
     def __init__(self, store: BlobStore, clock: Callable[[], float] = time.monotonic) -> None:
         self._store, self._clock = store, clock
         self._lock = threading.Lock()
-        self._known: OrderedDict[str, tuple[float, Sequence[Place]]] = OrderedDict()  # the one proved longest ago first
+        self._known: OrderedDict[str, tuple[float, Places]] = OrderedDict()  # the one proved longest ago first
         self._pieces = 0
 
-    def get(self, digest: str) -> Sequence[Place]:
-        """Where it lies; nothing if it has not been found right of late, or lies otherwise."""
+    def get(self, digest: str) -> Places | None:
+        """Where it lies; None if it has not been found right of late, or lies otherwise."""
         with self._lock:
-            since, places = self._known.get(digest, (0.0, ()))
-            return places if places and self._clock() - since <= TRUST else ()
+            since, places = self._known.get(digest, (0.0, None))
+            return places if places is not None and self._clock() - since <= TRUST else None
 
-    def open(self, places: Sequence[Place], start: int, stop: int) -> Reader:
+    def open(self, places: Places, start: int, stop: int) -> Reader:
         """A reader of these bytes; `StoreDamaged` if a pack has gone."""
-        return AsItIs(self._store.packs, list(cut(places, start, stop)))
+        return AsItIs(self._store.packs, cut(places, start, stop))
 
     def proved(self, digest: str, places: Sequence[Place]) -> None:
         """It was read from there just now, and was right."""
         with self._lock:
             self._forget(digest)
-            self._known[digest] = self._clock(), places
+            self._known[digest] = self._clock(), np.array(places, np.int64).reshape(-1, 3)
             self._pieces += len(places)
             while self._pieces > KEPT or len(self._known) > BLOBS:
                 self._forget(next(iter(self._known)))
@@ -65,7 +70,8 @@ class Verbatim:
             self._forget(digest)
 
     def _forget(self, digest: str) -> None:
-        self._pieces -= len(self._known.pop(digest, (0.0, ()))[1])
+        _, places = self._known.pop(digest, (0.0, None))
+        self._pieces -= 0 if places is None else len(places)
 
 
 class Proving:

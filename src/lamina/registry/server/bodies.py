@@ -16,11 +16,13 @@ from lamina.registry.server.settings import Limits
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _BROKEN = (ClientError, HttpProcessingError, RequestPayloadError, ConnectionError)
 
-# A client that compresses sends 32 KiB a millisecond, and to be woken for each took 12 % of an upload's processor time: who
-# sends in such pieces is left alone for a moment, and then all is taken that has come.
-_PIECE: Final = 64 << 10  # bytes; who sends less at once is slower than we are
+# A client that compresses sends 32 KiB every few milliseconds; to be woken for each took 40 % of an upload's processor time.
+# So it is left alone for a moment, and then all is taken that has come.  The moment becomes longer while little comes and
+# shorter while much does: a client that is fast is not to wait for us.
+_LITTLE: Final = 64 << 10  # bytes at once
+_MUCH: Final = 192 << 10
 _LARGE: Final = 256 << 10  # bytes of a body before any of this: a small one is over when it has come
-_MOMENT: Final = 0.008  # seconds; with 20 ms those that send 120 MB/s became slower
+_LEAST, _MOST = 0.002, 0.032  # seconds
 
 
 class GoneError(Exception):
@@ -37,6 +39,7 @@ class Body:
         self.length = None if chunked else int(text) if text is not None else 0
         self._asked = request.headers.get("Expect", "").lower() == "100-continue"
         self._left: memoryview | None = None
+        self._moment = 0.0
         self.filled = 0  # of the buffer of the last `readinto`
 
     @property
@@ -81,8 +84,8 @@ class Body:
             # What has come already needs no clock.
             content = self._request.content
             data = content.read_nowait() or await self._pace.wait(content.readany())
-            if len(data) < _PIECE and self.size > _LARGE and not content.is_eof():
-                await self._let_come()
+            if self.size > _LARGE and not content.is_eof():
+                await self._let_come(len(data))
         except TooSlowError:
             raise Refusal("UNSUPPORTED", "the body came too slowly", status=408) from None
         except _BROKEN:
@@ -92,12 +95,18 @@ class Body:
         self._pace.passed(len(data))
         return data
 
-    async def _let_come(self) -> None:
-        """Let more come, as far as the kernel has room for it."""
+    async def _let_come(self, size: int) -> None:
+        """After so many bytes: let more come, as far as the kernel has room for it."""
+        if size < _LITTLE:
+            self._moment = min(max(self._moment * 2, _LEAST), _MOST)
+        elif size >= _MUCH:
+            self._moment = self._moment / 4 if self._moment > 4 * _LEAST else 0.0
+        if not self._moment:
+            return
         protocol = self._request.protocol
         protocol.pause_reading()
         try:
-            await asyncio.sleep(_MOMENT)
+            await asyncio.sleep(self._moment)
         finally:
             protocol.resume_reading()
 
