@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from measure import environment
+
 _TICK = os.sysconf("SC_CLK_TCK")
 _BUFFER = 1 << 20
 ACCEPT = "application/vnd.oci.image.manifest.v1+json"
@@ -74,15 +76,10 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def environment(work: Path) -> dict[str, str]:
-    """Of a program of ours: what it imports is compiled once, and not at each start."""
-    return {**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": f"{work}/pycache"}
-
-
 @contextlib.contextmanager
 def _running(who: str, command: list[str], port: int, data: Path, log: Path) -> Iterator[Registry]:
     with log.open("wb") as said:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=environment(log.parent))
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=environment())
     try:
         deadline = time.monotonic() + 60
         while True:

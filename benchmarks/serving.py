@@ -37,8 +37,8 @@ from pathlib import Path
 
 from crowd import crowd
 from kin import layouts
-from measure import engine, processor
-from registries import ACCEPT, Load, Registry, docker_registry, environment, get, lamina_serve, load, memory
+from measure import engine, environment, processor
+from registries import ACCEPT, Load, Registry, docker_registry, get, lamina_serve, load, memory
 
 SOURCES = 3  # archives
 SMALL = 20  # images
@@ -293,7 +293,7 @@ class Collector:
         while not self._over.wait(1.0):
             self._process = subprocess.Popen([sys.executable, "-m", "lamina", "--store", str(self._registry.data), "gc"],
                                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                                             env=environment(self._registry.data.parent))
+                                             env=environment())
             _, said = self._process.communicate()
             if self._process.returncode:
                 print(f"ERROR the collection: {said.decode(errors='replace')[-500:]}")

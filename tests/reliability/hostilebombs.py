@@ -146,7 +146,7 @@ def ratios(long: bool) -> Iterator[Case]:
             yield from lying
     runs = (32 << 30) if long else 256 * MIB
     yield loading("archive: zstd of runs", REFUSED, lambda: rle_frame(runs), NO_IMAGE)
-    yield from compressed_layer(
+    of_runs = compressed_layer(
         "zstd of runs, a diff id that lies",
         lambda: rle_frame(runs),
         lambda: str(Digest.of(b"")),
@@ -154,6 +154,9 @@ def ratios(long: bool) -> Iterator[Case]:
         "digest|plain tar",
         "zstd",
     )
+    if long:  # beyond the same bound
+        of_runs[1] = replace(of_runs[1], says="cannot be decompressed")
+    yield from of_runs
     yield loading("archive: zeros behind gzip", REFUSED, lambda: gzip.compress(tar([])) + bytes(size), NO_IMAGE)
     yield loading(
         "archive: zeros behind an image",

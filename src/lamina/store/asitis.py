@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -12,25 +12,51 @@ import numpy.typing as npt
 from lamina.content import Run
 from lamina.errors import StorageError
 from lamina.storage.problems import storage_errors
-from lamina.store.assemble import Place
 
 if TYPE_CHECKING:
     from lamina.storage import ReadHandle
     from lamina.store.packs import Packs
 
 
-def cut(places: npt.NDArray[np.int64], start: int, stop: int) -> list[Place]:
-    """The bytes from `start` to `stop` (not included) of what lies at these places: rows of (number, offset, length)."""
+Places: TypeAlias = npt.NDArray[np.int64]  # rows of (number, offset, length), as `assemble.Place`
+
+
+def cut(places: Places, start: int, stop: int) -> Places:
+    """The bytes from `start` to `stop` (not included) of what lies at these places; no copy where that is all of them."""
     ends = np.cumsum(places[:, 2])
     begins = ends - places[:, 2]
     first, last = int(np.searchsorted(ends, start, "right")), int(np.searchsorted(begins, stop, "left"))
     if start >= stop or first >= last:
-        return []
-    found = places[first:last].copy()
-    skip = max(0, start - int(begins[first]))
-    found[0, 1:] += (skip, -skip)
-    found[-1, 2] -= max(0, int(ends[last - 1]) - stop)
-    return [Place(*row) for row in found.tolist()]
+        return places[:0]
+    skip, over = max(0, start - int(begins[first])), max(0, int(ends[last - 1]) - stop)
+    found = places[first:last]
+    if skip or over:
+        found = found.copy()
+        found[0, 1:] += (skip, -skip)
+        found[-1, 2] -= over
+    return found
+
+
+class _Runs(Sequence[Run]):
+    """Made when asked for: of a layer of 4 GB there are 60,000, and it may be on its way to many."""
+
+    def __init__(self, places: Places, files: Mapping[int, int]) -> None:
+        self._places, self._files = places, files
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, at: int, /) -> Run: ...
+
+    @overload
+    def __getitem__(self, at: slice, /) -> Sequence[Run]: ...
+
+    def __getitem__(self, at: int | slice, /) -> Run | Sequence[Run]:
+        if isinstance(at, slice):
+            return _Runs(self._places[at], self._files)
+        number, offset, length = self._places[at].tolist()
+        return Run(self._files[number], offset, length)
 
 
 class AsItIs:
@@ -39,10 +65,10 @@ class AsItIs:
     `StoreDamaged` if a pack is not there.
     """
 
-    def __init__(self, packs: Packs, places: Sequence[Place]) -> None:
-        self._handles: dict[int, ReadHandle] = {number: packs.handle(number) for number in {each.number for each in places}}
-        self._runs = [Run(self._handles[number].fileno(), offset, length) for number, offset, length in places]
-        self._size = sum(run.length for run in self._runs)
+    def __init__(self, packs: Packs, places: Places) -> None:
+        self._handles: dict[int, ReadHandle] = {number: packs.handle(number) for number in set(places[:, 0].tolist())}
+        self._runs: Sequence[Run] = _Runs(places, {number: handle.fileno() for number, handle in self._handles.items()})
+        self._size = int(places[:, 2].sum())
         self._at = self._done = 0  # runs that are through, bytes of the next one
 
     @property

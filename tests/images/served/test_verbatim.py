@@ -19,11 +19,15 @@ from lamina.images.served.contents import StoreContents
 from lamina.images.served.verbatim import KEPT, TRUST, Proving, Verbatim
 from lamina.oci import OCI_LAYER, Descriptor
 from lamina.store import BlobStore
-from lamina.store.asitis import AsItIs, cut
+from lamina.store.asitis import AsItIs, Places, cut
 from lamina.store.assemble import Place
 
 LAYER = gzip.compress(tar_of({f"{i}": noise(i, 90_000 + i) for i in range(40)}), 1, mtime=0)
 PLAIN = tar_of({f"{i}": words(i, 50_000) for i in range(40)})
+
+
+def rows_of(places: Sequence[Place]) -> Places:
+    return np.array(places, np.int64).reshape(-1, 3)
 
 
 def push(contents: StoreContents, data: bytes, repository: str = "one") -> Digest:
@@ -137,16 +141,18 @@ def test_memory_is_bounded(store: BlobStore) -> None:
 
 def test_cut() -> None:
     places = [Place(1, 100, 10), Place(2, 50, 1), Place(1, 7, 20)]
-    rows = np.array(places, np.int64)
+    rows = rows_of(places)
 
-    def bytes_of(found: Sequence[Place]) -> list[tuple[int, int]]:
-        return [(number, offset + i) for number, offset, length in found for i in range(length)]
+    def bytes_of(found: Places) -> list[tuple[int, int]]:
+        return [(number, offset + i) for number, offset, length in found.tolist() for i in range(length)]
 
-    whole = bytes_of(places)
+    whole = bytes_of(rows)
     for start in range(32):
         for stop in range(start, 32):
             found = cut(rows, start, stop)
-            assert bytes_of(found) == whole[start:stop] and all(each.length for each in found)
+            assert bytes_of(found) == whole[start:stop] and all(found[:, 2] > 0)
+    assert cut(rows, 0, 31) is not rows and np.shares_memory(cut(rows, 0, 31), rows)
+    assert rows.tolist() == [list(each) for each in places]  # they are others', too
 
 
 @pytest.mark.parametrize("level", ["none", "zstd:1"])
@@ -163,7 +169,7 @@ def test_places_are_where_it_lies(tmp_path: Path, level: str) -> None:
         with store.reading() as reading:
             for data in (LAYER, *others):
                 places = reading.places(Digest.of(data), 100)
-                assert places is not None and read_all(AsItIs(store.packs, places), len(data)) == data
+                assert places is not None and read_all(AsItIs(store.packs, rows_of(places)), len(data)) == data
                 assert reading.places(Digest.of(data), len(places) - 1) is None
             assert (reading.places(Digest.of(PLAIN), 100) is None) == (level != "none")
 

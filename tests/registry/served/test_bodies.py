@@ -24,6 +24,7 @@ class Request:
         self.transport = object()
         self._pieces = pieces
         self.paused, self.pauses, self.wakes = False, 0, 0
+        self._late = 1  # pieces that come next
 
     def read_nowait(self) -> bytes:
         return b""
@@ -31,7 +32,7 @@ class Request:
     async def readany(self) -> bytes:
         assert not self.paused
         self.wakes += 1
-        count, self._late = (self._late, 1) if hasattr(self, "_late") else (1, 1)
+        count, self._late = self._late, 1
         found, self._pieces = self._pieces[:count], self._pieces[count:]
         return b"".join(found)
 

@@ -66,9 +66,8 @@ class Feed:
     def send_away(self) -> bool:
         """As `abandon`, unless all has come; whether it was done."""
         with self._changed:
-            if not self._ended:
-                self._over = True
-                self._changed.notify_all()
+            self._over = self._over or not self._ended
+            self._changed.notify_all()
             return not self._ended
 
     def abandon(self) -> None:

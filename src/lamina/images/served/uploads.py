@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from lamina.digest import Digest
-from lamina.errors import Conflict, NotFound, StorageError, StoreError
+from lamina.errors import Conflict, NotFound, StoreError
 from lamina.images.served.handover import Handover
 from lamina.images.served.intake import PATIENCE, Feed, Intake, Slots
 from lamina.images.served.little import LITTLE, Little
@@ -197,9 +197,7 @@ class Uploads:
 
 def _caught_up(live: Intake, arriving: Arriving) -> bool:
     """Whether the pipeline has got what another process has put into the file meanwhile."""
-    with suppress(StoreError, StorageError):
-        return live.feed.fed <= arriving.offset and live.feed.grow(arriving.offset)
-    return False
+    return live.feed.fed <= arriving.offset and live.feed.grow(arriving.offset)
 
 
 class Upload:

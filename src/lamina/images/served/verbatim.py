@@ -15,12 +15,11 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
-from lamina.store.asitis import AsItIs, cut
+from lamina.store.asitis import AsItIs, Places, cut
 
 if TYPE_CHECKING:
     from lamina.content import Reader
@@ -32,8 +31,6 @@ PIECES: Final = 1 << 16  # of one blob: each chunk is one, so that is some 4.5 G
 KEPT: Final = 1 << 18  # pieces of all blobs together: 6 MB
 BLOBS: Final = 4096
 SMALL: Final = 64 << 10  # bytes of a blob for which it is not worth it
-
-Places: TypeAlias = npt.NDArray[np.int64]  # rows of (number, offset, length)
 
 
 class Verbatim:
@@ -57,10 +54,11 @@ class Verbatim:
 
     def proved(self, digest: str, places: Sequence[Place]) -> None:
         """It was read from there just now, and was right."""
+        rows = np.array(places, np.int64).reshape(-1, 3)
         with self._lock:
             self._forget(digest)
-            self._known[digest] = self._clock(), np.array(places, np.int64).reshape(-1, 3)
-            self._pieces += len(places)
+            self._known[digest] = self._clock(), rows
+            self._pieces += len(rows)
             while self._pieces > KEPT or len(self._known) > BLOBS:
                 self._forget(next(iter(self._known)))
 
