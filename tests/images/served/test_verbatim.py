@@ -19,7 +19,7 @@ from lamina.images.served.contents import StoreContents
 from lamina.images.served.verbatim import KEPT, TRUST, Proving, Verbatim
 from lamina.oci import OCI_LAYER, Descriptor
 from lamina.store import BlobStore
-from lamina.store.asitis import AsItIs, Places, cut
+from lamina.store.asitis import AsItIs, Places, _Runs, cut
 from lamina.store.assemble import Place
 
 LAYER = gzip.compress(tar_of({f"{i}": noise(i, 90_000 + i) for i in range(40)}), 1, mtime=0)
@@ -153,6 +153,17 @@ def test_cut() -> None:
             assert bytes_of(found) == whole[start:stop] and all(found[:, 2] > 0)
     assert cut(rows, 0, 31) is not rows and np.shares_memory(cut(rows, 0, 31), rows)
     assert rows.tolist() == [list(each) for each in places]  # they are others', too
+
+
+def test_runs_are_a_sequence() -> None:
+    rows = rows_of([Place(7, 10 * at, 10) for at in range(1000)])
+    runs = _Runs(rows, {7: 3})
+    whole = [Run(3, 10 * at, 10) for at in range(1000)]
+    assert len(runs) == 1000 and list(runs) == whole and list(reversed(runs)) == whole[::-1]
+    assert [runs[at] for at in (999, 0, -1, 256, 255, -1000)] == [whole[at] for at in (999, 0, -1, 256, 255, -1000)]
+    assert list(runs[300:700]) == whole[300:700] and list(runs[:0]) == []
+    with pytest.raises(IndexError):
+        runs[1000]
 
 
 @pytest.mark.parametrize("level", ["none", "zstd:1"])
