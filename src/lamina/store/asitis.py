@@ -38,7 +38,7 @@ def cut(places: Places, start: int, stop: int) -> Places:
 
 
 class _Runs(Sequence[Run]):
-    """Made when asked for: of a layer of 4 GB there are 60,000, and it may be on its way to many."""
+    """Made when asked for, best by slices: of a layer of 4 GB there are 60,000, and it may be on its way to many."""
 
     def __init__(self, places: Places, files: Mapping[int, int]) -> None:
         self._places, self._files = places, files
@@ -50,13 +50,13 @@ class _Runs(Sequence[Run]):
     def __getitem__(self, at: int, /) -> Run: ...
 
     @overload
-    def __getitem__(self, at: slice, /) -> Sequence[Run]: ...
+    def __getitem__(self, at: slice, /) -> list[Run]: ...
 
-    def __getitem__(self, at: int | slice, /) -> Run | Sequence[Run]:
-        if isinstance(at, slice):
-            return _Runs(self._places[at], self._files)
-        number, offset, length = self._places[at].tolist()
-        return Run(self._files[number], offset, length)
+    def __getitem__(self, at: int | slice, /) -> Run | list[Run]:
+        if not isinstance(at, slice):
+            at = range(len(self))[at]  # IndexError, and from the end
+            return self[at : at + 1][0]
+        return [Run(self._files[number], offset, length) for number, offset, length in self._places[at].tolist()]
 
 
 class AsItIs:
