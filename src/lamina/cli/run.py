@@ -9,34 +9,24 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Sequence
 
 import click
 
 from lamina.cli.app import cli
 from lamina.cli.say import error, note, system_words
 from lamina.cli.settings import Settings
+from lamina.cli.signals import Interrupted, signals
 from lamina.errors import LaminaError
 
 USAGE = 125
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class Interrupted(KeyboardInterrupt):
-    """A signal came; raised in the main thread, so that `finally` and `with` clean up."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
 
 
 def run(arguments: Sequence[str], settings: Settings | None = None) -> int:
     """Run one command; the exit code."""
     _standard_streams()
     try:
-        with _signals():
+        with signals():
             code = _invoke(arguments, settings)
             flushed = _flush()
             return code or flushed
@@ -96,33 +86,6 @@ def _usage(wrong: click.UsageError) -> int:
     path = wrong.ctx.command_path if wrong.ctx else "lamina"
     error(f"{wrong.format_message().rstrip('.')}, see `{path} --help`")
     return USAGE
-
-
-@contextmanager
-def _signals() -> Iterator[None]:
-    """Let the first signal raise; the second is passed over, since the clean-up runs; the third ends the process.
-
-    A signal that the caller ignores (nohup) stays ignored.
-    """
-    seen = 0
-
-    def came(number: int, frame: FrameType | None) -> None:
-        nonlocal seen
-        seen += 1
-        if seen == 1:
-            raise Interrupted(number)
-        if seen > 2:
-            os._exit(128 + number)
-
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    ours = [number for number, handler in before.items() if handler != signal.SIG_IGN]
-    for number in ours:
-        signal.signal(number, came)
-    try:
-        yield
-    finally:
-        for number in ours:
-            signal.signal(number, before[number])
 
 
 def _standard_streams() -> None:
