@@ -310,6 +310,24 @@ def test_the_blob_has_come_otherwise(store: BlobStore) -> None:
     assert problems(store) == leftovers(store) == []
 
 
+def test_a_partial_is_gone_before_its_packs(store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For good: it might be preferred, after a power cut, to a later one that covers as much."""
+    seen: list[tuple[list[str], int]] = []
+
+    def sync(path: Path) -> None:
+        if path.name == "partials":
+            seen.append((partial_files(store), len(temporaries(store))))
+        sync_directory(path)
+
+    data = layer(1, SIZE)
+    cut(store, data, SIZE // 2)
+    (partial,), packs = store.partials.all(), len(temporaries(store))
+    monkeypatch.setattr(partials, "sync_directory", sync)
+    store.partials.drop(partial)
+    assert seen == [([], packs)] and packs > 0
+    assert temporaries(store) == []
+
+
 def test_no_more_than_so_many(store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(partials, "LIMIT", 3)
     datas = [layer(seed, 2 << 20) for seed in range(5)]

@@ -17,6 +17,7 @@ from typing import BinaryIO, Final
 from lamina.digest import Digest
 from lamina.errors import InvalidDigest
 from lamina.storage import Backend
+from lamina.storage.writer import sync_directory
 from lamina.store.lease import is_alive
 
 FOLDER: Final = "partials"
@@ -132,9 +133,16 @@ class Partials:
         return {name: each.lease for each in self.all() if each.digest not in but for name in each.packs()}
 
     def drop(self, partial: Partial) -> None:
-        """Take it away, and what its writer, if it has ended, left in `tmp` that no other one names."""
-        with suppress(OSError):
+        """Take it away, and what its writer, if it has ended, left in `tmp` that no other one names.
+
+        In that order on the disk, too: one that came back after a power cut, without its packs, might be preferred to
+        another that is good.
+        """
+        try:
             partial.path.unlink(missing_ok=True)
+            sync_directory(self.folder)
+        except OSError:  # only space is lost
+            return
         if not self.alive(partial):
             self._backend.sweep_temporaries(partial.lease, self.named())
 
