@@ -106,7 +106,7 @@ def stores() -> Iterator[Case]:
         for command in (IMAGES, LOAD, GC):
             yield store(f"{name} is a link out of it", command, link(name), says="symbolic link")
     for name in ("state/catalog.sqlite.lock", "state/collect.lock"):
-        yield store(f"{name} is a link out of it", GC, link(name, "outside/new"), says="cannot")
+        yield store(f"{name} is a link out of it", GC, link(name, "outside/new"), says="symbolic link")
     for command in (IMAGES, LOAD, GC, VERIFY, SAVE):
         yield store(
             "a trigger that removes all",
