@@ -142,6 +142,24 @@ def test_the_sizes_of_the_store() -> None:
     assert max(map(len, split.content)) == 256 << 10
 
 
+def test_another_rule_from_now_on() -> None:
+    """What is not cut yet goes by it, too."""
+    wide, data = Cutter(1024, 4096, 8192), random.Random(2).randbytes(50_000)
+    splitter = Splitter(wide, 20_000, opaque=True)
+    chunks: list[bytes] = []
+    for at, cutter in ((0, wide), (20_000, CUTTER), (40_000, wide)):
+        splitter.cut_by(cutter)
+        piece = data[at : at + 20_000]
+        buffer = bytearray(splitter.headroom) + piece
+        offsets, lengths, *_ = splitter.feed(buffer, len(piece), at == 40_000)
+        chunks += [bytes(buffer[a : a + n]) for a, n in zip(offsets, lengths, strict=True)]
+    assert b"".join(chunks) == data
+    assert [len(chunk) <= 2048 for chunk in chunks].count(True) > 10
+    assert max(map(len, chunks)) > 2048
+    with pytest.raises(ValueError, match="larger than"):
+        Splitter(CUTTER, 1024).cut_by(wide)
+
+
 def test_misuse() -> None:
     with pytest.raises(ValueError, match="at least"):
         Splitter(CUTTER, 511)

@@ -14,7 +14,7 @@ from lamina.digest import Digest
 from lamina.errors import RegistryUnavailable
 from lamina.oci import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Descriptor
 from lamina.store import BlobStore
-from lamina.store.ingest import CUTTING
+from lamina.store.ingest import SEAMLESS
 from lamina.store.journalling import BUFFERS, LEAST, MOST, OUTSTANDING, PIECE_LEAST, PIECE_MOST, PIECE_SHARE, SHARE
 from lamina.store.session import Session
 
@@ -37,7 +37,7 @@ def again_at_most(size: int) -> int:
     """Bytes that may have to come again after a kill (the docstring of `journalling` says why)."""
     interval = min(max(size // SHARE, LEAST), MOST)
     piece = min(max(size // PIECE_SHARE, PIECE_LEAST), PIECE_MOST)
-    return OUTSTANDING * interval + BUFFERS * piece + MIB + CUTTING[2]
+    return OUTSTANDING * interval + BUFFERS * piece + MIB + SEAMLESS[2]
 
 
 class Line(BytesReader):

@@ -15,13 +15,13 @@ from storekit import assert_whole, flip, leftovers, pack_files, problems, read, 
 
 from lamina.content.verify import BytesReader
 from lamina.errors import DigestMismatch, LaminaError, RegistryUnavailable, SizeMismatch, StorageError
-from lamina.storage.writer import LocalReach
+from lamina.storage.writer import LocalReach, sync_directory
 from lamina.store import BlobStore, journalling, partials, sink
-from lamina.store.ingest import CUTTING
+from lamina.store.ingest import SEAMLESS
 from lamina.store.session import Job
 
 SIZE = 6 << 20
-CARRY = CUTTING[2]  # bytes that may not have been cut into a chunk yet
+CARRY = SEAMLESS[2]  # bytes that may not have been cut into a chunk yet
 
 
 @pytest.fixture

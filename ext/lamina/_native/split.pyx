@@ -127,6 +127,11 @@ cdef class Splitter:
         self.ended = last
         return (*columns(&self.content), *columns(&self.segments))
 
+    def cut_by(self, Cutter cutter):
+        if cutter.prm.max > self.headroom - SLACK:
+            raise ValueError("chunks larger than the splitter was made for")
+        self.prm = cutter.prm
+
     def segment_bytes(self):
         """The buffer that the last segment chunks point into; valid until the next feed."""
         return np.asarray(<uint8_t[:self.seg_cap]> self.seg)

@@ -31,6 +31,8 @@ class Splitter:
         Returns offsets and lengths (bytes) of the content chunks that are complete now, in `buffer`, and of the
         segment chunks, in `segment_bytes()`; in stream order, each.
         """
+    def cut_by(self, cutter: Cutter) -> None:
+        """Cut what comes from now on by another rule; ValueError if its chunks may be larger than those of the first one."""
     def segment_bytes(self) -> _U8:
         """The buffer that the last segment chunks lie in; valid until the next feed."""
     def take_spans(self) -> tuple[_I64, _I64]:

@@ -26,12 +26,13 @@ from lamina.content import Reader
 from lamina.content.inflate import Kind, peek, sniff
 from lamina.digest import Digest
 from lamina.store import layout
-from lamina.store.entries import encode_blocks
+from lamina.store.entries import encode_blocks, parts
 from lamina.store.hashing import HashHub
 from lamina.store.index import ChunkIndex
 from lamina.store.inflated import Inflater
 from lamina.store.journalling import Journal
 from lamina.store.recipe import Head, RecipeWriter
+from lamina.store.seams import Seams
 from lamina.store.sink import PackSink
 from lamina.store.stages import Stages
 from lamina.store.stream import BODY, BUFFERS, LAG, BufferPool, Filled
@@ -41,6 +42,7 @@ I64 = npt.NDArray[np.int64]
 
 # Chosen by the table in FORMAT.md; a promise: other sizes would find less of what older versions stored.
 CUTTING = 16 << 10, 64 << 10, 256 << 10  # least, average, most bytes of a chunk
+SEAMLESS = 256 << 10, 512 << 10, 512 << 10  # the same, of a gzip stream without seams: there is nothing to find
 SAMPLE = 64 << 10  # bytes of a compressed blob that tell whether to compress it again
 
 
@@ -66,14 +68,17 @@ class Lane:
 class Ingest:
     """One session's pipeline.  `take` may be called by several threads; each call occupies a lane.
 
+    `parts`: entry tables are kept so that layers may share parts of them, as a store of version 2 has it.
     `relied` gathers the numbers of packs of others in which known chunks were found.
     """
 
     def __init__(self, sink: PackSink, index: ChunkIndex, own: Callable[[int], bool],
-                 cutting: tuple[int, int, int] | None = None) -> None:
+                 cutting: tuple[int, int, int] | None = None, *, parts: bool = True) -> None:
         self._sink, self.index, self._own = sink, index, own
         self.cutter = Cutter(*(cutting or CUTTING))
+        self.seamless = Cutter(*(cutting or SEAMLESS))
         self.hub = HashHub()
+        self.parts = parts
         self.relied: set[int] = set()
         self._lock = threading.Lock()
         self._lanes: list[Lane] = []  # those that are free
@@ -135,7 +140,7 @@ class Ingest:
             if self._lanes:
                 return self._lanes.pop()
             self._made += 1
-            return Lane(self._made - 1, Splitter(self.cutter, BODY).headroom)
+            return Lane(self._made - 1, Splitter(self.seamless, BODY).headroom)
 
     def meta(self, data: bytes) -> bytes:
         """Store a recipe block or entry block, unless it is known; its chunk id."""
@@ -192,7 +197,10 @@ class _Blob:
                  journal: Journal | None = None) -> None:
         self._ingest, self._lane, self.stages, self._journal = ingest, lane, stages, journal
         self._raw: bool | None = None if kind else False  # not known yet of a compressed one
-        self._splitter = Splitter(ingest.cutter, BODY, opaque=bool(kind), entries=not kind)
+        self._splitter = Splitter(ingest.seamless, BODY, opaque=bool(kind), entries=not kind)
+        self._seams = Seams() if kind == "gzip" else None
+        if self._seams is None:
+            self._splitter.cut_by(ingest.cutter)
         self._recipe = RecipeWriter(ingest.meta)
         self._head = Head(Digest("sha256:" + "0" * 64), "", 0)
         self._reach = 0  # where the last file's content should end
@@ -210,6 +218,8 @@ class _Blob:
         if self._raw is None:  # hardly ever does compressing once more gain anything: gzip -0
             self._raw = not self._ingest.shrinks(view[filled.count // 2 :][:SAMPLE])
         splitter, recipe = self._splitter, self._recipe
+        if self._seams is not None and self._seams.found(view, last=filled.last):
+            splitter.cut_by(self._ingest.cutter)
         contents, content_lengths, segments, segment_lengths = splitter.feed(filled.buffer, filled.count, filled.last)
         self.stages.add("scan", splitter.scan_seconds, splitter.scan_seconds, filled.count)
         self.stages.add("cut", splitter.cut_seconds, splitter.cut_seconds, filled.count)
@@ -262,4 +272,5 @@ class _Blob:
     def _entries(self, columns: EntryColumns) -> None:
         with np.errstate(over="ignore"):  # a hostile size: then it wraps to below, and the tar is taken as it is
             self._reach = max(self._reach, int((columns.offset + columns.stored).max(initial=0)))
-        self._head.entry_blocks.extend(self._ingest.meta(block) for block in encode_blocks(columns))
+        for block in encode_blocks(columns):
+            self._head.entry_blocks.extend(map(self._ingest.meta, parts(block) if self._ingest.parts else [block]))
