@@ -237,7 +237,7 @@ class BackendContract:
 
     def test_format(self, backend: Backend) -> None:
         first = backend.read_format()
-        assert first.version == 1
+        assert first.version == 2
         assert len(bytes.fromhex(first.id)) == 16
         assert backend.initialise() == first
 

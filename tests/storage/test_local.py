@@ -103,7 +103,7 @@ def test_an_interrupted_initialisation_is_completed(root: Path) -> None:
     (root / "tmp").mkdir()
     with pytest.raises(NotFound):
         LocalBackend(root).read_format()
-    assert LocalBackend(root).initialise().version == 1
+    assert LocalBackend(root).initialise().version == 2
     assert not any((root / "tmp").iterdir())
 
 
@@ -127,8 +127,8 @@ def test_a_damaged_format_file(root: Path, backend: LocalBackend, text: str) -> 
 
 
 def test_a_newer_store(root: Path, backend: LocalBackend) -> None:
-    (root / "format").write_text("lamina store\nversion 2\nid " + "0" * 32 + "\n")
-    with pytest.raises(StoreTooNew, match="version 2"):
+    (root / "format").write_text("lamina store\nversion 3\nid " + "0" * 32 + "\n")
+    with pytest.raises(StoreTooNew, match="version 3"):
         backend.initialise()
 
 

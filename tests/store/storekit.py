@@ -32,13 +32,13 @@ def words(seed: int, size: int) -> bytes:
     return b" ".join(random.Random(seed).choices(_WORDS, k=size // 6 + 1))[:size]
 
 
-def tar_of(files: Mapping[str, bytes]) -> bytes:
+def tar_of(files: Mapping[str, bytes], *, mtime: int = 0) -> bytes:
     """A tar of files, the same each time."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name, data in files.items():
             info = tarfile.TarInfo(name)
-            info.size = len(data)
+            info.size, info.mtime = len(data), mtime
             archive.addfile(info, io.BytesIO(data))
     return out.getvalue()
 

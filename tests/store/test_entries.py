@@ -1,4 +1,4 @@
-"""Entry blocks: they come back exactly, what is damaged is told, and version 1 stays what it is."""
+"""Entry blocks: they come back exactly, whole or in parts, what is damaged is told, and version 1 stays what it is."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import struct
 import sysconfig
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from lamina._native.tarscan import Column, EntryColumns, TarScanner
 from lamina.errors import StoreDamaged
-from lamina.store.entries import decode_block, encode_block
+from lamina.store.entries import decode_block, encode_block, joined, parts
 
 GOLDEN = "3ac94445bc82c99a4e8ecb1ca69c697a233edfcce51cf3b5bb66028e5c91ac4f"
 TEXTS = ("path", "link", "uname", "gname", "xattrs", "sparse")
@@ -88,6 +89,58 @@ def test_golden_block() -> None:
     assert block[:32] == struct.pack("<BI6I", 1, 3, 8, 7, 8, 8, 10, 16) + b"502"
     assert block.endswith(b"\0\x10\0" + bytes(9) + bytes(16))  # the lengths of the maps in planes, and the one map
     assert hashlib.sha256(block).hexdigest() == GOLDEN
+
+
+def many(count: int, mtime: int = 0, size: int = 5) -> EntryColumns:
+    """So many files of like names."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for number in range(count):
+            info = tarfile.TarInfo(f"usr/share/doc/package{number}/copyright")
+            info.size, info.mtime = size, mtime
+            tar.addfile(info, io.BytesIO(b"x" * size))
+    scanner = TarScanner()
+    scanner.feed(out.getvalue())
+    entries = scanner.take_entries()
+    assert entries is not None
+    return entries
+
+
+def test_a_small_block_is_one_chunk() -> None:
+    block = encode_block(sample())
+    assert parts(block) == [block]
+
+
+def test_what_kin_share() -> None:
+    """Other times leave sizes, places and names; other sizes leave the rest."""
+    chunks = [parts(encode_block(many(1000, *change))) for change in ((), (7,), (0, 6))]
+    assert [len(each) for each in chunks] == [3, 3, 3]
+    same = [[a == b for a, b in zip(chunks[0], other, strict=True)] for other in chunks[1:]]
+    assert same == [[False, True, True], [True, False, True]]
+
+
+def test_chunks_make_blocks_again() -> None:
+    """Of both kinds, in a row."""
+    blocks = [encode_block(each) for each in (many(1000), sample(), many(900, 5), sample())]
+    ids = {f"{number}".encode(): part for number, part in enumerate(part for block in blocks for part in parts(block))}
+    assert list(joined(list(ids), ids.__getitem__)) == [(block, len(parts(block))) for block in blocks]
+    whole = {f"{number}".encode(): block for number, block in enumerate(blocks)}
+    assert list(joined(list(whole), whole.__getitem__)) == [(block, 1) for block in blocks], "as version 1 has them"
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda chunks: chunks[:2],
+    lambda chunks: chunks[1:],
+    lambda chunks: [chunks[0], chunks[2], chunks[1]][:2],
+    lambda chunks: [chunks[0][:20], *chunks[1:]],
+    lambda chunks: [chunks[0], chunks[1], chunks[2] + b"x"],
+    lambda chunks: [b"", *chunks],
+])  # fmt: skip
+def test_chunks_that_make_no_block(spoil: Callable[[list[bytes]], list[bytes]]) -> None:
+    chunks = spoil(parts(encode_block(many(1000))))
+    with pytest.raises(StoreDamaged):
+        for block, _ in joined([f"{number}".encode() for number in range(len(chunks))], lambda each: chunks[int(each)]):
+            decode_block(block)
 
 
 def test_places_of_a_plain_layer_code_to_nothing() -> None:

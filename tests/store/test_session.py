@@ -127,6 +127,36 @@ def test_several_recipe_and_entry_blocks(store: BlobStore) -> None:
     assert paths[-1] == b"d/11999"
 
 
+MANY = {f"usr/share/doc/package{number:04}/copyright": b"%05d" % number for number in range(4000)}
+
+
+def test_kin_share_parts_of_their_tables(store: BlobStore) -> None:
+    """The same names and sizes, but built at another time."""
+    first, second = tar_of(MANY), tar_of(MANY, mtime=7)
+    blobs = load_layers(store, first, second)
+    rows = [store.catalog.blob(blob) for blob in blobs]
+    heads = [set(store.head_of_row(row).entry_blocks) for row in rows if row is not None]
+    assert len(heads[0]) == len(heads[1]) > 2
+    assert len(heads[0] & heads[1]) * 3 == len(heads[0]) * 2
+    for blob, mtime in zip(blobs, (0, 7), strict=True):
+        assert {int(each) for columns in store.entries(blob) for each in columns.mtime} == {mtime}
+        assert sum(len(columns.kind) for columns in store.entries(blob)) == len(MANY)
+
+
+def test_a_store_of_version_1_keeps_tables_whole(tmp_path: Path) -> None:
+    """Whoever wrote it may read what is added."""
+    with BlobStore.open(tmp_path / "store"):
+        pass
+    place = tmp_path / "store" / "format"
+    place.write_text(place.read_text().replace("version 2", "version 1"))
+    with BlobStore.open(tmp_path / "store") as store:
+        (blob,) = load_layers(store, tar_of(MANY))
+        row = store.catalog.blob(blob)
+        assert row is not None
+        assert len(store.head_of_row(row).entry_blocks) == len(list(store.entries(blob)))
+        assert store.info()["format"] == 1
+
+
 def load_layers(store: BlobStore, *layers: bytes) -> list[str]:
     load(store, "it", *layers)
     return [Digest.of(data) for data in layers]

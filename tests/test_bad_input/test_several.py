@@ -43,7 +43,7 @@ def test_a_store_that_cannot_be_used_ends_it_at_once(home: Home, tmp_path: Path)
     """The other files would fare no better: one line, not one for each."""
     place = home.path / "format"
     text = place.read_text()
-    place.write_text(text.replace("version 1", "version 9"))
+    place.write_text(text.replace("version 2", "version 9"))
     said = command("load", "-q", tmp_path / "a.tar", tmp_path / "b.tar")(home)
     assert said.code == 1
     assert len(said.lines) == 1

@@ -163,8 +163,8 @@ def refuses_to_open(home: Home, match: str, kind: type[StoreError], **options: o
 
 def test_a_store_of_a_newer_format(home: Home) -> None:
     place = home.path / "format"
-    place.write_text(place.read_text().replace("version 1\n", "version 2\n"))
-    refuses_to_open(home, r"format version 2, newer than this Lamina knows \(1\), .*, use a newer Lamina", StoreTooNew)
+    place.write_text(place.read_text().replace("version 2\n", "version 3\n"))
+    refuses_to_open(home, r"format version 3, newer than this Lamina knows \(2\), .*, use a newer Lamina", StoreTooNew)
 
 
 def test_a_catalog_of_a_newer_version(home: Home) -> None:

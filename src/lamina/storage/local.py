@@ -19,7 +19,7 @@ from lamina.storage.mounts import refuse_network
 from lamina.storage.problems import storage_error, storage_errors
 from lamina.storage.writer import LocalWriter, sync_directory
 
-VERSION = 1
+VERSION = 2  # of stores that are made; those of earlier versions are read, and stay what they are
 _FORMAT = re.compile(r"lamina store\nversion ([0-9]{1,9})\nid ([0-9a-f]{32})\n")
 _OWN = frozenset({"packs", "tmp", "state", "quarantine", "format"})  # what stands at the top of a store
 _NO_LINKS = frozenset({errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS})

@@ -19,7 +19,7 @@ from lamina.digest import Digest
 from lamina.errors import LeaseLost, NotFound, StorageError, StoreDamaged
 from lamina.jsonlimits import MAX_BYTES
 from lamina.oci import Descriptor
-from lamina.storage.local import LocalBackend
+from lamina.storage.local import VERSION, LocalBackend
 from lamina.storage.problems import storage_errors
 from lamina.store.catalog import Catalog
 from lamina.store.lease import Lease, reap
@@ -52,7 +52,8 @@ if TYPE_CHECKING:
 class BlobStore:
     """A store that is open; a context manager that closes it.  Usable from several threads."""
 
-    def __init__(self, path: Path, backend: LocalBackend, catalog: Catalog, state_dir: Path) -> None:
+    def __init__(self, path: Path, backend: LocalBackend, catalog: Catalog, state_dir: Path, version: int = VERSION) -> None:
+        self.version = version  # of the format
         self.path, self.backend, self.catalog, self.state_dir = path, backend, catalog, state_dir
         self.pack_names: dict[int, str] = {}  # of sessions of this process, before the catalog knows them
         self.notes: list[str] = []  # what had to be mended to open it
@@ -74,7 +75,7 @@ class BlobStore:
                 if _is_filled(backend):
                     notes.append("the format file of the store was missing: a new one was written, and the store has a new id")
             backend.initialise()
-        backend.read_format()
+        version = backend.read_format().version
         state_dir = backend.state_dir()
         backend.ease()
         catalog_path = path / CATALOG
@@ -86,7 +87,7 @@ class BlobStore:
             catalog = rebuild(backend, catalog_path, timeout)
             if _is_filled(backend):
                 notes.append(f"{error.what}: it was made anew from the packs, 'lamina repair' says whether all is there")
-        store = cls(path, backend, catalog, state_dir)
+        store = cls(path, backend, catalog, state_dir, version)
         store.notes = notes
         return store
 
@@ -278,15 +279,15 @@ class BlobStore:
 
     def entries(self, digest: str) -> Iterator[EntryColumns]:
         """The entry table of a layer, block by block; `NotFound`."""
-        from lamina.store.entries import decode_block
+        from lamina.store.entries import decode_block, joined
 
         with self.reading() as reading:
             row = self.catalog.blob(digest)
             if row is None or row.kind == "document":
                 raise NotFound("no such layer", digest)
             chunks = self.chunks(reading.index)
-            for block_id in self.head_of_row(row).entry_blocks:
-                yield decode_block(bytes(chunks.chunk(block_id, digest)))
+            for block, _ in joined(self.head_of_row(row).entry_blocks, lambda block_id: chunks.chunk(block_id, digest)):
+                yield decode_block(block)
 
     def drop_pack_file(self, number: int, name: str, owner: str | None = None) -> None:
         """Delete the file of a pack that was never published, or that the collector is done with.

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from lamina._native.chunkindex import NONE
 from lamina.errors import StoreDamaged
 from lamina.store import layout
-from lamina.store.entries import decode_block
+from lamina.store.entries import decode_block, joined
 from lamina.store.recipe import Head, blocks
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ class Neighbours:
         """Sizes and keys of a blob's contents, block by block; one that is no tar is a directory of its own."""
         if not head.entry_blocks:
             yield np.array([max(head.size, 1)], np.int64), [(self._directory(b"\xff" + head.digest.encode()), 0, 0)]
-        for block_id in head.entry_blocks:
-            entries = decode_block(bytes(chunks.chunk(block_id, head.digest)))
+        for block, _ in joined(head.entry_blocks, lambda block_id: chunks.chunk(block_id, head.digest)):
+            entries = decode_block(block)
             rows = np.flatnonzero(entries.stored >= INLINE)
             starts, text = entries.path.starts, bytes(entries.path.data)
             yield entries.stored[rows], [self._key(text[starts[row] : starts[row + 1]]) for row in rows]

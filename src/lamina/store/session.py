@@ -183,7 +183,8 @@ class Session:
             if self._ingest is None:
                 self._require()
                 self._store.backend.hold_reserve()
-                self._ingest = Ingest(self.sink, self.index, self._own.__contains__, self._tuning.cutting)
+                self._ingest = Ingest(self.sink, self.index, self._own.__contains__, self._tuning.cutting,
+                                      parts=self._store.version >= 2)
             return self._ingest
 
     # -- Source

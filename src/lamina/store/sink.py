@@ -36,7 +36,8 @@ FRAMES_IN_FLIGHT = 24  # 24 MiB: what the workers finish while a pack is synced
 
 ALONE = 16 << 10  # bytes from which on a chunk that is not compressed is a frame of its own: 64 bytes for 64 KiB
 
-ONE = Compression(1)  # of what is small and read often: recipes, heads, documents
+ONE = Compression(1)  # of what is small and read often: heads, documents
+TABLES = Compression(5)  # of recipes and entry tables, 5 ms a megabyte: 8 % less than at level 1
 
 Stored = bytes | memoryview
 Encoded = tuple[int, Stored, int]  # codec, stored bytes, their checksum
@@ -205,7 +206,7 @@ class PackSink:
         with self.lock:
             pack, slot, record = self._begin(reserve=0)
             self._add_chunks(pack, record, chunk_id.reshape(1, 32), np.zeros(1, np.uint32), np.array([len(data)], np.uint32))
-            self._add(_Item(pack, record, layout.META, data, len(data), 1, slot))
+            self._add(_Item(pack, record, layout.META, data, len(data), 1, slot, TABLES))
 
     def record(self, kind: int, data: bytes, key: dict[str, Any]) -> tuple[int, int]:
         """Store a head, document or journal.  Returns (pack number, record number)."""

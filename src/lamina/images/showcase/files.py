@@ -31,7 +31,8 @@ class LayerFiles:
         self._slots = threading.BoundedSemaphore(AT_ONCE)
         self._lock = threading.Lock()
         self._answers: OrderedDict[tuple[str, bytes, int, int], Files] = OrderedDict()
-        self._counts: OrderedDict[str, list[int]] = OrderedDict()  # layer -> members of its blocks, as far as they were read
+        # By layer the members and the chunks of each of its blocks, as far as they were read.
+        self._counts: OrderedDict[str, list[tuple[int, int]]] = OrderedDict()
 
     def read(self, layer: str, prefix: bytes, start: int, limit: int) -> Files:
         """Members from number `start` on that begin so; `NotFound`, `Busy`, `StoreDamaged`."""
@@ -52,7 +53,7 @@ class LayerFiles:
         return found
 
     def _search(self, layer: str, prefix: bytes, start: int, limit: int) -> Files:
-        from lamina.store.entries import decode_block
+        from lamina.store.entries import decode_block, joined
 
         with self._store.reading() as reading:
             row = self._store.catalog.blob(layer)
@@ -60,22 +61,22 @@ class LayerFiles:
                 raise NotFound("no such layer", layer)
             total, found, first, until = row.entries or 0, list[File](), 0, time.monotonic() + LONGEST
             chunks, counts = self._store.chunks(reading.index), self._counts_of(layer)
-            for number, block_id in enumerate(self._store.head_of_row(row).entry_blocks):
-                if number < len(counts) and first + counts[number] <= start:
-                    first += counts[number]
-                    continue
+            ids, before, at = self._store.head_of_row(row).entry_blocks, 0, 0
+            while before < len(counts) and first + counts[before][0] <= start:
+                first, at, before = first + counts[before][0], at + counts[before][1], before + 1
+            for number, (block, parts) in enumerate(joined(ids[at:], lambda each: chunks.chunk(each, layer)), before):
                 if time.monotonic() > until:
                     return Files(tuple(found), first, total)
-                entries = decode_block(bytes(chunks.chunk(block_id, layer)))
+                entries = decode_block(block)
                 if number == len(counts):
-                    counts.append(len(entries.kind))
+                    counts.append((len(entries.kind), parts))
                 after = _matching(entries, prefix, max(start - first, 0), limit, found)
                 if after is not None:
                     return Files(tuple(found), first + after if first + after < total else None, total)
                 first += len(entries.kind)
         return Files(tuple(found), None, total)
 
-    def _counts_of(self, layer: str) -> list[int]:
+    def _counts_of(self, layer: str) -> list[tuple[int, int]]:
         with self._lock:
             counts = list(self._counts.get(layer, ()))
             _keep(self._counts, layer, counts, _LAYERS)
