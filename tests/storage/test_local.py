@@ -13,8 +13,9 @@ import pytest
 from contracts.backend import BackendContract, get, pattern, put
 
 from lamina.errors import NotFound, StorageError, StoreDamaged, StoreError, StoreTooNew
-from lamina.storage import direct, mounts
+from lamina.storage import direct, local, mounts
 from lamina.storage.local import LocalBackend
+from lamina.storage.writer import sync_directory
 
 
 @pytest.fixture
@@ -105,6 +106,21 @@ def test_an_interrupted_initialisation_is_completed(root: Path) -> None:
         LocalBackend(root).read_format()
     assert LocalBackend(root).initialise().version == 2
     assert not any((root / "tmp").iterdir())
+
+
+def test_the_directories_last_before_the_format(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Power loss must not leave a format without them: nobody would make them then."""
+    seen: list[set[str]] = []
+
+    def sync(path: Path) -> None:
+        if path == root:
+            seen.append({entry.name for entry in path.iterdir()})
+        sync_directory(path)
+
+    monkeypatch.setattr(local, "sync_directory", sync)
+    LocalBackend(root).initialise()
+    assert {"packs", "tmp", "state"} in seen
+    assert seen[-1] == {"packs", "tmp", "state", "format"}
 
 
 def test_of_two_at_it_the_first_stays(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,6 +151,7 @@ class LocalBackend:
             self._make_root()
             for name in ("packs", "tmp", "state"):
                 (self.root / name).mkdir(exist_ok=True)
+            sync_directory(self.root)  # a store with a format has them all, whenever the power goes
             self._write_format(id or os.urandom(16).hex())
         return self.read_format()
 
