@@ -65,7 +65,7 @@ def store(request: pytest.FixtureRequest, landed: dict[str, Any], tmp_path: Path
 
 def test_there_is_one_of_each_landing() -> None:
     assert {path.stem for path in LANDED} >= {"2026-11-23", "2026-11-25", "2026-11-25-optimized", "2026-11-26",
-                                              "2026-11-26-optimized"}
+                                              "2026-11-26-optimized", "2026-11-27", "2026-11-27-optimized"}
 
 
 def test_all_of_it_comes_back(store: ImageStore, landed: dict[str, Any]) -> None:
@@ -73,6 +73,16 @@ def test_all_of_it_comes_back(store: ImageStore, landed: dict[str, Any]) -> None
     for digest in landed["digests"]:
         assert Digest.of(read(store.blobs, digest)) == digest
     assert_whole(store.blobs)
+
+
+@pytest.mark.parametrize("landed", [path for path in LANDED if path.stem == "2026-11-27"], indirect=True)
+def test_tables_in_parts(store: ImageStore, landed: dict[str, Any]) -> None:
+    """Of version 2."""
+    rows = [row for row in store.blobs.catalog.blobs() if (row.entries or 0) >= 700]
+    heads = [store.blobs.head_of_row(row).entry_blocks for row in rows]
+    assert [len(head) for head in heads] == [3, 3] and store.blobs.info()["format"] == 2
+    for row in rows:
+        assert sum(len(columns.kind) for columns in store.blobs.entries(row.digest)) == row.entries
 
 
 def test_saved_and_loaded_elsewhere_it_is_the_same(store: ImageStore, landed: dict[str, Any], tmp_path: Path) -> None:
