@@ -2,7 +2,7 @@
 
 A signal that comes just before the main thread enters a system call that does not return (a read of a pipe that says nothing
 more) does not interrupt it: Python runs a handler between its own steps, and there is none until then.  One of a hundred did so
-on a busy machine.  A thread hears of each signal by the wake-up descriptor, and interrupts such a call by SIGURG until the
+on a busy machine.  A thread hears of the first signal by the wake-up descriptor, and interrupts such a call by SIGURG until the
 handler has run.
 """
 
@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_WAIT, _TIMES = 0.05, 200  # seconds before each nudge: by far most signals have been handled by the first
+_WAIT, _TIMES = 0.05, 100  # seconds before each nudge: by far most signals have been handled by the first
 
 
 class Interrupted(KeyboardInterrupt):
@@ -68,12 +68,10 @@ def _handled(handlers: dict[signal.Signals, Callable[[int, FrameType | None], No
 @contextmanager
 def _nudged(waiting: Callable[[], bool], numbers: set[signal.Signals]) -> Iterator[None]:
     """After one of these signals the main thread is interrupted as long as it is `waiting`."""
-    heard, tell = os.pipe()
-    os.set_blocking(tell, False)
     main = threading.get_ident()
 
-    def run() -> None:
-        with open(heard, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
+    def run(heard: int) -> None:
+        with open(heard, "rb", buffering=0) as file:
             while number := file.read(1):
                 for _ in range(_TIMES if number[0] in numbers else 0):
                     time.sleep(_WAIT)
@@ -81,11 +79,34 @@ def _nudged(waiting: Callable[[], bool], numbers: set[signal.Signals]) -> Iterat
                         break
                     signal.pthread_kill(main, signal.SIGURG)
 
-    threading.Thread(target=run, name="lamina-signals", daemon=True).start()
+    tell = _listened(run)
+    if tell < 0:
+        yield
+        return
     former = signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
     try:
         yield
     finally:
-        with suppress(ValueError):  # closed meanwhile
+        with suppress(ValueError, OSError):  # closed meanwhile
             signal.set_wakeup_fd(former)
         os.close(tell)
+
+
+def _listened(run: Callable[[int], None]) -> int:
+    """The end of a pipe whose other end a thread reads by `run`; -1 where there can be none: a signal may be noticed later."""
+    try:
+        heard, tell = os.pipe()
+    except OSError:
+        return -1
+    os.set_blocking(tell, False)
+    # Who holds signals back in the main thread, while it cleans up, must not get them by this one.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        threading.Thread(target=run, args=(heard,), name="lamina-signals", daemon=True).start()
+    except RuntimeError:
+        os.close(heard)
+        os.close(tell)
+        return -1
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return tell
