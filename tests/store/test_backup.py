@@ -212,6 +212,24 @@ def test_another_store_is_refused(store: BlobStore, place: Path) -> None:
         assert_whole(other, layer(8))
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_copy_has_the_version_of_its_store(store: BlobStore, place: Path, version: int) -> None:
+    """A program that knows no later one than the store's can use it in place of the store."""
+    format = store.path / "format"
+    format.write_text(format.read_text().replace("version 2", f"version {version}"))
+    with BlobStore.open(store.path) as again:
+        again.backup(place)
+    assert (place / "format").read_text() == format.read_text()
+
+
+def test_a_copy_of_an_earlier_version_is_no_place_for_a_later_store(store: BlobStore, place: Path) -> None:
+    done(store, place)
+    format = place / "format"
+    format.write_text(format.read_text().replace("version 2", "version 1"))
+    with pytest.raises(Conflict, match="has format version 1, the store 2"):
+        store.backup(place)
+
+
 @pytest.mark.parametrize("where", [".", "packs/new", "..", "link"])
 def test_itself_is_refused(store: BlobStore, where: str) -> None:
     (store.path.parent / "link").symlink_to(store.path)

@@ -118,8 +118,8 @@ class ReadHandle(Protocol):
 class Backend(Protocol):
     """A place for named byte strings.  Usable from several threads and processes; errors are `StorageError`."""
 
-    def initialise(self, id: str = "") -> Format:
-        """Make the place and write its format, last, with that id or a new one; does nothing to one that is there
+    def initialise(self, id: str = "", version: int = 0) -> Format:
+        """Make the place and write its format, last, with that id and version or new ones; does nothing to one that is there
         (`StoreError` for what is none)."""
 
     def read_format(self) -> Format:

@@ -144,7 +144,7 @@ class LocalBackend:
         self._tmp = root / "tmp"
         self._state: Path | None = None
 
-    def initialise(self, id: str = "") -> Format:
+    def initialise(self, id: str = "", version: int = 0) -> Format:
         with suppress(NotFound):
             return self.read_format()
         with storage_errors("make a store", self.root):
@@ -152,7 +152,7 @@ class LocalBackend:
             for name in ("packs", "tmp", "state"):
                 (self.root / name).mkdir(exist_ok=True)
             sync_directory(self.root)  # a store with a format has them all, whenever the power goes
-            self._write_format(id or os.urandom(16).hex())
+            self._write_format(Format(version or VERSION, id or os.urandom(16).hex()))
         return self.read_format()
 
     def _make_root(self) -> None:
@@ -171,12 +171,12 @@ class LocalBackend:
         self.root.chmod(0o700)  # whatever the umask took away
         sync_directory(self.root.parent)
 
-    def _write_format(self, id: str) -> None:
+    def _write_format(self, format: Format) -> None:
         """Put the format in place whole; of two processes at it, the first one's stays."""
         path = self._tmp / f"format.{os.urandom(8).hex()}"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
-            os.write(fd, f"lamina store\nversion {VERSION}\nid {id}\n".encode())
+            os.write(fd, f"lamina store\nversion {format.version}\nid {format.id}\n".encode())
             os.fsync(fd)
             with suppress(FileExistsError, FileNotFoundError):  # swept by one who came first
                 os.link(path, self.root / "format")

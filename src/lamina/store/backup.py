@@ -81,8 +81,11 @@ def _refuse_itself(store: BlobStore, path: Path) -> None:
 def _opened(store: BlobStore, path: Path) -> Iterator[BlobStore]:
     """The copy; a new one is a store of the same id with nothing in it."""
     own = store.backend.read_format()
-    if LocalBackend(path).initialise(own.id).id != own.id:
+    found = LocalBackend(path).initialise(own.id, own.version)
+    if found.id != own.id:
         raise Conflict("the directory is another store", path, _ELSEWHERE)
+    if found.version < own.version:  # they have been exchanged: what is copied is not what an older program expects there
+        raise Conflict(f"the directory has format version {found.version}, the store {own.version}", path, _ELSEWHERE)
     with BlobStore.open(path, create=False) as copy:
         yield copy
 
