@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from blake3 import blake3
 from storekit import flip, layer, load, noise, read, words
 
+from lamina._native.cdc import Cutter
 from lamina.digest import Digest
 from lamina.storage.local import LocalHandle
 from lamina.store import BlobStore, layout
+from lamina.store.ingest import CUTTING, SEAMLESS
 from lamina.store.layout import Footer
 from lamina.store.packs import pack_path, read_footer
 from lamina.store.packscan import scan
@@ -151,12 +154,22 @@ def test_a_torn_pack_is_read_from_both_ends(pack: Path, at: float) -> None:
 
 
 def cutter(*chunks: bytes) -> Recutter:
-    from blake3 import blake3
-
     found = Recutter()
     rows = np.frombuffer(b"".join(blake3(chunk).digest() for chunk in chunks), np.uint8).reshape(-1, 32)
     found.add(rows, np.array([len(chunk) for chunk in chunks], np.uint32))
     return found
+
+
+@pytest.mark.parametrize("rule", [CUTTING, SEAMLESS])
+def test_what_nobody_names_between_others_is_cut_by_the_rule_that_made_it(rule: tuple[int, int, int]) -> None:
+    data = noise(3, 6_000_000)
+    lengths = Cutter(*rule).cut(memoryview(data)).tolist()
+    ends = np.cumsum(lengths).tolist()
+    chunks = [data[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+    live = [chunk for number, chunk in enumerate(chunks) if number % 3 == 1]
+    ids, places = cutter(*live).cut(memoryview(data))
+    assert [bytes(each) for each in ids] == [blake3(chunk).digest() for chunk in live]
+    assert places["length"].tolist() == list(map(len, live))
 
 
 CHUNKS = [noise(number, size) for number, size in enumerate([20_000, 70_000, 16_384, 1_000, 50_000])]

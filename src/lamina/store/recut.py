@@ -11,7 +11,7 @@ from blake3 import blake3
 from lamina._native.blake3many import hash_many
 from lamina._native.cdc import Cutter
 from lamina.store import layout
-from lamina.store.ingest import CUTTING
+from lamina.store.ingest import CUTTING, SEAMLESS
 
 U8 = npt.NDArray[np.uint8]
 
@@ -21,7 +21,7 @@ class Recutter:
 
     A frame holds chunks in the order in which a stream brought them.  So the one expected next is tried first, then all lengths
     that are looked for (one pass over the longest), then the same from the frame's end.  What is between, which no recipe names
-    any more, is cut by the chunker's rule, which finds its end unless a file ended there.
+    any more, is cut by the chunker's rules, of which one finds its end unless a file ended there.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Recutter:
         self._lengths: list[int] = []
         self._distinct: list[int] = []
         self._next = 0
-        self._cutter = Cutter(*CUTTING)
+        self._cutters = Cutter(*CUTTING), Cutter(*SEAMLESS)
 
     def add(self, ids: U8, lengths: npt.NDArray[np.uint32]) -> None:
         """The next chunks of a stream."""
@@ -58,13 +58,26 @@ class Recutter:
                 while at < end and (chunk := self._backward(plain[at:end])) is not None:
                     end -= chunk[0]
                     found.append((end, *chunk))
-            at += int(self._cutter.cut(plain[at:end])[0]) if at < end else 0
+            at += self._between(plain[at:end])
         places = np.zeros(len(found), layout.PLACE)
         ids = np.empty((len(found), 32), np.uint8)
         for row, (offset, length, chunk_id) in enumerate(sorted(found)):
             places[row] = 0, offset, length
             ids[row] = np.frombuffer(chunk_id, np.uint8)
         return ids, places
+
+    def _between(self, plain: memoryview) -> int:
+        """Bytes before the next chunk that is known, by either rule."""
+        nearest = len(plain)
+        for cutter in self._cutters:
+            at = 0
+            for length in cutter.cut(plain).tolist():
+                at += length
+                if at >= nearest:
+                    break
+                if self._forward(plain[at:]) is not None:
+                    nearest = at
+        return nearest
 
     def _forward(self, plain: memoryview) -> tuple[int, bytes] | None:
         """The chunk with which these bytes begin."""
