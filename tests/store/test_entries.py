@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from lamina._native.tarscan import Column, EntryColumns, TarScanner
 from lamina.errors import StoreDamaged
 from lamina.store.entries import decode_block, encode_block, joined, parts
+from lamina.store.layout import RECORD_LIMIT
 
 GOLDEN = "3ac94445bc82c99a4e8ecb1ca69c697a233edfcce51cf3b5bb66028e5c91ac4f"
 TEXTS = ("path", "link", "uname", "gname", "xattrs", "sparse")
@@ -141,6 +142,12 @@ def test_chunks_that_make_no_block(spoil: Callable[[list[bytes]], list[bytes]]) 
     with pytest.raises(StoreDamaged):
         for block, _ in joined([f"{number}".encode() for number in range(len(chunks))], lambda each: chunks[int(each)]):
             decode_block(block)
+
+
+def test_no_more_is_joined_than_a_record_may_have() -> None:
+    chunks = [parts(encode_block(many(1000)))[0], bytes(RECORD_LIMIT - 1000)]
+    with pytest.raises(StoreDamaged, match="longer than any"):
+        list(joined([b"0", b"1"], lambda each: chunks[int(each)]))
 
 
 def test_places_of_a_plain_layer_code_to_nothing() -> None:

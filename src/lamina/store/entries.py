@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 
 from lamina._native.tarscan import Column, EntryColumns, front_code, front_decode
 from lamina.errors import StoreDamaged
+from lamina.store.layout import RECORD_LIMIT
 
 VERSION = 1
 _HEAD = struct.Struct("<BI6I")
@@ -97,13 +98,16 @@ def parts(block: bytes) -> list[bytes]:
 def joined(ids: Sequence[bytes], read: Callable[[bytes], bytes | memoryview]) -> Iterator[tuple[bytes, int]]:
     """The blocks whose chunks these are, and how many chunks each has; `read` gives the bytes of one.
 
-    StoreDamaged where chunks make no block.  Memory: a block and its parts.
+    StoreDamaged where chunks make no block.  Memory: two records at most (`layout.RECORD_LIMIT`).
     """
     at = 0
     while at < len(ids):
         found, block = 0, b""
         while not found or (found < _PARTS and at + found < len(ids) and len(block) < _length(block)):
-            block += read(ids[at + found])
+            part = read(ids[at + found])
+            if len(block) + len(part) > RECORD_LIMIT:
+                _damaged("an entry block is longer than any")
+            block += part
             found += 1
         yield block, found
         at += found
