@@ -45,14 +45,16 @@ class LayerFiles:
         if not self._slots.acquire(timeout=_PATIENCE):
             raise Busy("too many read lists of files", hint="try again in a moment")
         try:
-            found = self._search(layer, prefix, start, limit)
+            found, whole = self._search(layer, prefix, start, limit)
         finally:
             self._slots.release()
-        with self._lock:
-            _keep(self._answers, key, found, _ANSWERS)
+        if whole:
+            with self._lock:
+                _keep(self._answers, key, found, _ANSWERS)
         return found
 
-    def _search(self, layer: str, prefix: bytes, start: int, limit: int) -> Files:
+    def _search(self, layer: str, prefix: bytes, start: int, limit: int) -> tuple[Files, bool]:
+        """What there is, and whether that is all: time may be up, after one block at least."""
         from lamina.store.entries import decode_block, joined
 
         with self._store.reading() as reading:
@@ -65,16 +67,16 @@ class LayerFiles:
             while before < len(counts) and first + counts[before][0] <= start:
                 first, at, before = first + counts[before][0], at + counts[before][1], before + 1
             for number, (block, parts) in enumerate(joined(ids[at:], lambda each: chunks.chunk(each, layer)), before):
-                if time.monotonic() > until:
-                    return Files(tuple(found), first, total)
                 entries = decode_block(block)
                 if number == len(counts):
                     counts.append((len(entries.kind), parts))
                 after = _matching(entries, prefix, max(start - first, 0), limit, found)
                 if after is not None:
-                    return Files(tuple(found), first + after if first + after < total else None, total)
+                    return Files(tuple(found), first + after if first + after < total else None, total), True
                 first += len(entries.kind)
-        return Files(tuple(found), None, total)
+                if time.monotonic() > until and first < total:
+                    return Files(tuple(found), max(first, start), total), False
+        return Files(tuple(found), None, total), True
 
     def _counts_of(self, layer: str) -> list[tuple[int, int]]:
         with self._lock:
