@@ -182,10 +182,10 @@ def test_bytes_of_an_index_file(store: BlobStore) -> None:
     good = path.read_bytes()
     rng = random.Random(7)
     body = 4096
-    places = [*range(96, 96 + 20), *range(64), *rng.sample(range(body, len(good)), min(80, len(good) - body))]
+    places = [*range(96, 96 + 20), *range(64), *rng.sample(range(body, len(good)), min(40, len(good) - body))]
+    assert store.verify().problems == []
     for at in places:
         path.write_bytes(good)
-        assert store.verify().problems == []
         flip(path, at, 1 << rng.randrange(8))
         result = store.verify()
         assert [problem.digests for problem in result.problems] == [()], at
@@ -193,7 +193,7 @@ def test_bytes_of_an_index_file(store: BlobStore) -> None:
         assert not path.exists() or path.read_bytes() != good
         assert path.name in result.notes[0]
         assert store.verify().problems == []
-    assert len(places) > 150
+    assert len(places) > 110
 
 
 def test_slots_that_are_whole_and_wrong(store: BlobStore) -> None:
