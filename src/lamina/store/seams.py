@@ -2,8 +2,8 @@
 
 Deflate in one go makes one string of bits, in which a change at one place changes all that follows: two such layers share
 nothing behind their first difference, whatever the chunks.  Programs that compress in blocks (pgzip of podman, skopeo and
-buildah, pigz, gzip --rsyncable, eStargz) end each with an empty stored block (RFC 1951, 3.2.4), whose two lengths are `MARK`,
-on a byte's boundary.  Elsewhere that comes by chance once in 4 GB.
+buildah; eStargz; gzip --rsyncable) end each with an empty stored block (RFC 1951, 3.2.4), whose two lengths are `MARK`, on a
+byte's boundary.  Elsewhere that comes by chance once in 4 GB.
 """
 
 from __future__ import annotations
