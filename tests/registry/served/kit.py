@@ -11,7 +11,7 @@ import ssl
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 
 from lamina.digest import Digest
 from lamina.oci import OCI_EMPTY, OCI_INDEX, OCI_LAYER, OCI_MANIFEST
@@ -50,9 +50,19 @@ class Reply:
         return str(error["code"])
 
 
+class _NothingAhead:
+    """A connection of which no byte is read before it is wanted: the next answer may be there already."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def makefile(self, mode: str) -> IO[bytes]:
+        return self._connection.makefile("rb", buffering=1)
+
+
 def read(connection: socket.socket, method: str = "GET") -> Reply:
     """The next answer on a connection."""
-    response = http.client.HTTPResponse(connection, method=method)
+    response = http.client.HTTPResponse(_NothingAhead(connection), method=method)  # type: ignore[arg-type]
     response.begin()
     return Reply(response.status, response.headers, response.read())
 
