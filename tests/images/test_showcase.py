@@ -297,6 +297,18 @@ def test_a_search_ends_in_time_and_goes_on(store: ImageStore, shown: Showcase, m
     assert rounds > 1 and seen == [b"f1999", *(b"f1999%d" % digit for digit in range(10))]
 
 
+def test_what_time_cut_short_is_asked_for_again(store: ImageStore, shown: Showcase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no answer to remember; and a block is read each time, so that it gets on."""
+    big = Built(tar_of({f"f{number}": b"" for number in range(20_000)}))
+    store.load(docker_archive((big, ["big"])))
+    digest, ticks = sha256(big.layers[0]), iter(range(10_000))
+    with monkeypatch.context() as slow:
+        slow.setattr(files.time, "monotonic", lambda: 10 * next(ticks))
+        short = shown.files(digest, b"f19999", 0, 100)
+    assert short.files == () and 0 < (short.next or 0) < 20_000
+    assert [one.path for one in shown.files(digest, b"f19999", 0, 100).files] == [b"f19999"]
+
+
 def test_few_read_at_once(shown: Showcase, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "_PATIENCE", 0)
     digest = sha256(BASE.layers[0])

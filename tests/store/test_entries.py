@@ -67,8 +67,12 @@ def real() -> EntryColumns:
     with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as tar:
         for name in ("json", "email", "encodings"):
             tar.add(Path(sysconfig.get_path("stdlib")) / name, f"usr/lib/python/{name}")
+    return scanned(out.getvalue())
+
+
+def scanned(data: bytes) -> EntryColumns:
     scanner = TarScanner()
-    scanner.feed(out.getvalue())
+    scanner.feed(data)
     entries = scanner.take_entries()
     assert entries is not None
     return entries
@@ -100,11 +104,7 @@ def many(count: int, mtime: int = 0, size: int = 5) -> EntryColumns:
             info = tarfile.TarInfo(f"usr/share/doc/package{number}/copyright")
             info.size, info.mtime = size, mtime
             tar.addfile(info, io.BytesIO(b"x" * size))
-    scanner = TarScanner()
-    scanner.feed(out.getvalue())
-    entries = scanner.take_entries()
-    assert entries is not None
-    return entries
+    return scanned(out.getvalue())
 
 
 def test_a_small_block_is_one_chunk() -> None:

@@ -13,9 +13,12 @@ import pytest
 from contracts.samples import put_image
 from storekit import flip, full, layer, load, push, read, remove
 
+from lamina import oci
 from lamina.digest import Digest
 from lamina.errors import LaminaError
 from lamina.store import BlobStore
+from lamina.store.catalog import Catalog
+from lamina.store.catalogcheck import check_catalog
 from lamina.store.indexcheck import check_index
 from lamina.store.peek import CATALOG
 
@@ -165,6 +168,19 @@ def test_a_log_of_the_catalog_that_was_lost(store: BlobStore, tmp_path: Path) ->
     (store.path / CATALOG).write_bytes(before)
     what, _ = said(store)
     assert any("it has lost commits" in each for each in what)
+
+
+def test_an_image_without_a_manifest(store: BlobStore) -> None:
+    change(store, "UPDATE images SET manifest = replace(manifest, 'a', 'b')")
+    assert any("without a manifest" in each for each in said(store)[0])
+
+
+def test_an_image_that_came_while_the_rows_were_read_is_no_damage(store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often: removed and loaded over and over, say."""
+    blobs = Catalog.blobs
+    manifest = next(row.digest for row in store.catalog.blobs() if oci.is_manifest(row.media_type))
+    monkeypatch.setattr(Catalog, "blobs", lambda self: (row for row in blobs(self) if row.digest != manifest))
+    assert check_catalog(store, store.packs) == []
 
 
 def index_of(store: BlobStore) -> Path:
