@@ -129,7 +129,7 @@ def test_a_layer_that_inflates_without_end_is_kept_as_it_came(store: BlobStore, 
     assert len(bomb) * inflated.RATIO < 200 << 20
     with store.session() as session:
         taken = session.intake(BytesReader(bomb), plain=False)
-        row = session._blobs[taken.digest]
+        row = session._given.blobs[taken.digest]
         assert (row.size, row.diff_id) == (len(bomb), None)
 
 

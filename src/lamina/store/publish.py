@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,11 +12,11 @@ import numpy.typing as npt
 
 from lamina._native.chunkindex import NONE
 from lamina.errors import Conflict, StoreError
-from lamina.oci import Descriptor
 from lamina.store import layout
-from lamina.store.links import Gap, repository_in
+from lamina.store.gathered import Gathered, Name
+from lamina.store.links import repository_in
 from lamina.store.recipe import blocks
-from lamina.store.schema import LIVE, BlobRow, ImageRow, RefRow
+from lamina.store.schema import LIVE, BlobRow, RefRow
 
 if TYPE_CHECKING:
     from lamina.store.blobstore import BlobStore
@@ -25,38 +24,6 @@ if TYPE_CHECKING:
     from lamina.store.transaction import Transaction
 
 ATTEMPTS = 16  # a collector would have to condemn what the session relies on this often in a row
-
-
-@dataclass(frozen=True, slots=True)
-class Name:
-    """A name set (or, with None, removed) by a session; `time` in seconds since 1970.
-
-    `expected`: the digest and time that it must still have, unpinned, for the session to go through.
-    """
-
-    name: str
-    descriptor: Descriptor | None
-    time: int
-    expected: tuple[str, int] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Publication:
-    """What a session wants to make visible.  `texts` are the bytes of its documents, `links` (repository, digest).
-
-    `served`: its names come from clients, who have what they name and no more.
-    """
-
-    blobs: dict[str, BlobRow]
-    texts: dict[str, bytes]
-    made: set[str]
-    edges: list[tuple[str, str]]
-    images: list[ImageRow]
-    names: list[Name]
-    pins: dict[str, bool] = field(default_factory=dict)
-    links: list[tuple[str, str]] = field(default_factory=list)
-    gaps: list[Gap] = field(default_factory=list)
-    served: bool = False
 
 
 def journal(seq: int, names: Iterable[Name], pins: Mapping[str, bool] | None = None) -> bytes:
@@ -74,18 +41,21 @@ def journal(seq: int, names: Iterable[Name], pins: Mapping[str, bool] | None = N
     return json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
 
 
-def publish(store: BlobStore, session: Session, publication: Publication, relied: set[int]) -> None:
-    """Make a session's work visible, all at once; `LeaseLost`, `StoreLocked`, `StorageError` and then nothing is."""
-    rows = _store_documents(session, publication)
-    names = list({name.name: name for name in publication.names}.values())
+def publish(store: BlobStore, session: Session, given: Gathered, relied: set[int], *, served: bool = False) -> None:
+    """Make a session's work visible, all at once; `LeaseLost`, `StoreLocked`, `StorageError` and then nothing is.
+
+    `served`: names come from a registry's clients, who have what they name and no more.
+    """
+    rows = _store_documents(session, given)
+    names = list({name.name: name for name in given.names}.values())
     for _ in range(ATTEMPTS):
-        seq = store.catalog.next_seq() if names or publication.pins else 0
+        seq = store.catalog.next_seq() if names or given.pins else 0
         if seq:
-            session.sink.record(layout.JOURNAL, journal(seq, names, publication.pins), {"seq": seq})
+            session.sink.record(layout.JOURNAL, journal(seq, names, given.pins), {"seq": seq})
         session.sink.seal()
         for pack in session.packs():
             store.packs.footer(pack.number)  # nothing is reported as stored in a pack that cannot be read
-        gone = _try(store, session, publication, rows, names, seq, relied)
+        gone = _try(store, session, given, rows, names, seq, relied, served)
         if gone is None:
             return
         if gone:
@@ -93,12 +63,12 @@ def publish(store: BlobStore, session: Session, publication: Publication, relied
     raise StoreError("the store is being collected over and over", store.path, "try again later")
 
 
-def _store_documents(session: Session, publication: Publication) -> dict[str, BlobRow]:
-    rows = dict(publication.blobs)
-    for digest, data in publication.texts.items():
+def _store_documents(session: Session, given: Gathered) -> dict[str, BlobRow]:
+    rows = dict(given.blobs)
+    for digest, data in given.texts.items():
         row = rows[digest]
         key: dict[str, Any] = {"digest": digest, "media_type": row.media_type, "size": row.size}
-        made = digest in publication.made
+        made = digest in given.made
         if made:
             key["made"] = True
         pack, record = session.sink.record(layout.DOCUMENT, data, key)
@@ -109,11 +79,12 @@ def _store_documents(session: Session, publication: Publication) -> dict[str, Bl
 def _try(
     store: BlobStore,
     session: Session,
-    publication: Publication,
+    given: Gathered,
     rows: dict[str, BlobRow],
     names: list[Name],
     seq: int,
     relied: set[int],
+    served: bool,
 ) -> set[int] | None:
     """One attempt: None if it is done, else the packs relied on that are live no more (maybe none: take a new number)."""
     catalog = store.catalog
@@ -124,7 +95,7 @@ def _try(
         if gone or (seq and seq <= catalog.checkpoint()):
             return gone
         _check_expected(store, names)
-        if publication.pins and not tx.pin(publication.pins, seq):
+        if given.pins and not tx.pin(given.pins, seq):
             return gone
         for pack in session.packs():
             tx.add_pack(pack.number, pack.name, pack.bytes, pack.chunks)
@@ -132,14 +103,14 @@ def _try(
         for row in rows.values():
             if not tx.add_blob(row) and session.reads_all:
                 tx.move_blobs([(row.digest, row.pack, row.record)])  # what was read again lies whole in the new place
-        for parent, child in publication.edges:
+        for parent, child in given.edges:
             tx.add_edges(parent, [child])
-        for image in publication.images:
+        for image in given.images:
             tx.add_image(image)
-        for _, digest in publication.links:
+        for _, digest in given.links:
             if catalog.blob(digest) is None:
                 raise StoreError("what a link should lead to is not there", digest, "push it first")
-        tx.link(publication.links, int(time.time()))
+        tx.link(given.links, int(time.time()))
         for name in names:
             if name.descriptor is None:
                 tx.remove_ref(name.name, seq)
@@ -148,8 +119,8 @@ def _try(
             if catalog.blob(descriptor.digest) is None:
                 raise StoreError("what a name should lead to is not there", descriptor.digest, "push it first")
             tx.set_ref(RefRow(name.name, descriptor.digest, descriptor.media_type, descriptor.size, seq, name.time))
-            _fill_gaps(store, tx, name.name, descriptor.digest, all_of_it=not publication.served)
-        tx.open_gaps(publication.gaps)
+            _fill_gaps(store, tx, name.name, descriptor.digest, all_of_it=not served)
+        tx.open_gaps(given.gaps)
     return None
 
 

@@ -17,12 +17,13 @@ from lamina.errors import LaminaError, NotFound, StoreTooNew
 from lamina.mediatypes import is_index, is_manifest
 from lamina.oci import Descriptor
 from lamina.store import layout, quarantine
+from lamina.store.gathered import Name
 from lamina.store.lacking import Lack, lacking
 from lamina.store.lease import Lease
 from lamina.store.names import names_of
 from lamina.store.packcheck import Damage, check_pack
 from lamina.store.packs import pack_path
-from lamina.store.publish import Name, journal
+from lamina.store.publish import journal
 from lamina.store.rebuild import is_newer, note_document
 from lamina.store.replacing import Manner, Replaced, Replacing, alone, delete_condemned, is_sealed
 from lamina.store.rescue import Rescue

@@ -28,19 +28,19 @@ from lamina.errors import (
     StoreDamaged,
 )
 from lamina.oci import Descriptor
-from lamina.store import documents, layout, room
+from lamina.store import layout, room
 from lamina.store.codec import Compression
 from lamina.store.copying import copy_live
+from lamina.store.gathered import DOCUMENT_LIMIT, Gathered, Name
 from lamina.store.ingest import Ingest, Ingested
 from lamina.store.journalling import FROM, Journal, Journals
 from lamina.store.lanes import run_lanes
 from lamina.store.lease import Lease
-from lamina.store.links import Gap
 from lamina.store.marks import Marks
-from lamina.store.publish import Name, Publication, publish
+from lamina.store.publish import publish
 from lamina.store.recipe import Head
 from lamina.store.resuming import Resumed
-from lamina.store.schema import BlobRow, ImageRow, PackRow, rank
+from lamina.store.schema import BlobRow, PackRow, rank
 from lamina.store.sink import PackSink, SealedPack
 from lamina.store.stages import Stages
 from lamina.store.stats import LayerStats, SessionStats
@@ -53,10 +53,8 @@ if TYPE_CHECKING:
     from lamina.store.blobstore import BlobStore
     from lamina.store.index import ChunkIndex
 
-DOCUMENT_LIMIT = 4 << 20
 AGAIN = "what had come of it is thrown away: get it again"
 TENDING = 0.05  # seconds that a commit gives to the merging of index files
-DOCUMENTS_LIMIT = 64 << 20  # of one session, held until it commits
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +63,6 @@ class Job:
 
     descriptor: Descriptor
     open: Callable[[], Reader]
-
-
-@dataclass(frozen=True, slots=True)
-class Savepoint:
-    """What a session had been given at one moment, but for the bytes of blobs."""
-
-    blobs: dict[str, BlobRow]
-    texts: dict[str, bytes]
-    texts_size: int
-    made: set[str]
-    unclaimed: set[str]
-    edges: int
-    images: int
-    names: int
 
 
 class _TooLong(SizeMismatch):
@@ -118,19 +102,9 @@ class Session:
         self._progress = progress or Silent()
         self._lock = threading.RLock()
         self.stats = SessionStats()
-        self._blobs: dict[str, BlobRow] = {}
-        self._texts: dict[str, bytes] = {}
-        self._texts_size = 0
-        self._made: set[str] = set()
+        self._given = Gathered()
         self._held: set[str] = set()
-        self._unclaimed: set[str] = set()  # taken in without a name, and named by nothing so far
         self._wasted = False  # something was taken in that did not prove right
-        self._edges: list[tuple[str, str]] = []
-        self._images: list[ImageRow] = []
-        self._names: list[Name] = []
-        self._pins: dict[str, bool] = {}
-        self._links: list[tuple[str, str]] = []
-        self._gaps: list[Gap] = []
         self._left_out: set[str] = set()
         self._sealed: dict[int, SealedPack] = {}
         self._own: set[int] = set()
@@ -191,12 +165,12 @@ class Session:
 
     def resolve(self, reference: str) -> Descriptor:
         """A name as this session leaves it, or a digest."""
-        for name in reversed(self._names):
-            if name.name == reference and name.descriptor is not None:
-                return name.descriptor
-            if name.name == reference:
-                raise NotFound("no such tag", reference)
-        row = self._blobs.get(reference)
+        name = self._given.name(reference)
+        if name is not None and name.descriptor is None:
+            raise NotFound("no such tag", reference)
+        if name is not None and name.descriptor is not None:
+            return name.descriptor
+        row = self._given.blobs.get(reference)
         if row is not None:
             return Descriptor(row.media_type, Digest(row.digest), row.size)
         return self._store.resolve(reference)
@@ -204,15 +178,15 @@ class Session:
     def references(self) -> Iterable[tuple[str, Descriptor]]:
         """The names of the store as this session leaves them."""
         names: dict[str, Descriptor | None] = dict(self._store.references())
-        for name in self._names:
+        for name in self._given.names:
             names[name.name] = name.descriptor
         return [(name, descriptor) for name, descriptor in names.items() if descriptor is not None]
 
     def fetch(self, descriptor: Descriptor) -> Reader:
         """A blob of the store or of this session."""
-        if descriptor.digest in self._texts:
-            return BytesReader(self._texts[descriptor.digest])
-        row = self._blobs.get(descriptor.digest)
+        if descriptor.digest in self._given.texts:
+            return BytesReader(self._given.texts[descriptor.digest])
+        row = self._given.blobs.get(descriptor.digest)
         if row is None:
             row = self._store.catalog.blob(descriptor.digest)
             if row is None:
@@ -225,7 +199,7 @@ class Session:
 
     def referrers(self, descriptor: Descriptor, /) -> Iterable[Descriptor]:
         """What has that digest as its subject, in the store or in this session."""
-        own = [self._blobs[child] for parent, child in list(self._edges) if parent == descriptor.digest]
+        own = [self._given.blobs[child] for parent, child in list(self._given.edges) if parent == descriptor.digest]
         rows = [*own, *self._store.referrer_rows(descriptor.digest)]
         found = {row.digest: Descriptor(row.media_type, Digest(row.digest), row.size) for row in rows}
         return list(Subjects().referring(self, found.values(), descriptor))
@@ -234,7 +208,7 @@ class Session:
 
     def exists(self, descriptor: Descriptor) -> bool:
         """Whether the blob is there; from then on it stays until this session ends."""
-        own = self._blobs.get(descriptor.digest)
+        own = self._given.blobs.get(descriptor.digest)
         if own is not None:
             return own.size == descriptor.size and not _is_more(descriptor, own)
         if self._verify and not (oci.is_manifest(descriptor.media_type) or oci.is_index(descriptor.media_type)):
@@ -279,7 +253,7 @@ class Session:
         finally:
             reader.close()
         with self._lock:
-            self._unclaimed.add(job.descriptor.digest)
+            self._given.unclaimed.add(job.descriptor.digest)
 
     def _stop(self) -> None:
         if self._ingest is not None:
@@ -288,37 +262,33 @@ class Session:
     def claim(self, digests: Iterable[str]) -> None:
         """These are wanted, though no manifest of this session names them."""
         with self._lock:
-            self._unclaimed.difference_update(digests)
+            self._given.claim(digests)
 
     def brought(self, digest: str) -> bool:
         """Whether this session has taken that blob or document in."""
-        return digest in self._blobs
+        return digest in self._given.blobs
 
-    def savepoint(self) -> Savepoint:
+    def savepoint(self) -> Gathered:
         """What manifests have been pushed so far; see `rollback`."""
-        return Savepoint(dict(self._blobs), dict(self._texts), self._texts_size, set(self._made), set(self._unclaimed),
-                         len(self._edges), len(self._images), len(self._names))
+        with self._lock:
+            return self._given.savepoint()
 
-    def rollback(self, to: Savepoint) -> None:
+    def rollback(self, to: Gathered) -> None:
         """Forget the manifests and names pushed since; blobs that nothing names any more go when the session commits."""
         with self._lock:
-            blobs = {digest for digest, row in self._blobs.items() if row.kind != "document"}
-            self._unclaimed = to.unclaimed | (blobs - to.blobs.keys())
-            self._blobs = to.blobs | {digest: self._blobs[digest] for digest in blobs}
-            self._texts, self._texts_size, self._made = to.texts, to.texts_size, to.made
-            del self._edges[to.edges :], self._images[to.images :], self._names[to.names :]
+            self._given.rollback(to)
 
     def tag(self, descriptor: Descriptor, reference: str) -> None:
         """Let a name lead to what has been pushed, or is there; `NotFound`."""
         if self._find(descriptor.digest) is None:
             raise NotFound("what a name should lead to is not there", descriptor.digest, "push it first")
-        self._names.append(Name(reference, descriptor, int(time.time())))
+        self._given.names.append(Name(reference, descriptor, int(time.time())))
 
     # -- Intake
 
     def known(self, digest: Digest) -> Taken | None:
         """The blob of that digest, plain or as it came."""
-        row = self._blobs.get(digest)
+        row = self._given.blobs.get(digest)
         if row is None and not self._verify and self._hold(digest):
             row = self._store.catalog.blob(digest)
         return None if row is None else Taken(Digest(row.digest), row.size)
@@ -338,20 +308,20 @@ class Session:
             if expect is not None and digest != expect:
                 raise DigestMismatch(f"the content has the digest {digest}", expect, "get it again")
             with self._lock:
-                if digest not in self._blobs:  # else it may have been claimed already
-                    self._unclaimed.add(digest)
+                if digest not in self._given.blobs:  # else it may have been claimed already
+                    self._given.unclaimed.add(digest)
                 self._keep(taken, digest, "layer", "")
             return Taken(digest, taken.head.size, taken.cut)
 
     def leave_out(self, repository: str, digest: Digest, kind: str) -> None:
         """A repository of a registry has not what a manifest names that comes now: it counts as not there; see `links`."""
-        self._gaps.append((repository, digest, kind))
+        self._given.gaps.append((repository, digest, kind))
         self._left_out.add(digest)
 
     def link(self, repository: str, digest: Digest) -> None:
         """Let a repository of a registry have a blob of this session or of the store; see `links`."""
         self.claim([digest])
-        self._links.append((repository, digest))
+        self._given.links.append((repository, digest))
 
     # -- names
 
@@ -360,7 +330,7 @@ class Session:
 
         `expected`: a digest and a time of naming; the commit fails (`Conflict`) if it has others by then, or is pinned.
         """
-        self._names.append(Name(name, None, int(time.time()), expected))
+        self._given.names.append(Name(name, None, int(time.time()), expected))
 
     def root(self, descriptor: Descriptor) -> None:
         """Keep an image without a name."""
@@ -372,11 +342,11 @@ class Session:
 
     def mark_made(self, descriptor: Descriptor) -> None:
         """The manifest is one that Lamina made itself: local until a push."""
-        self._made.add(descriptor.digest)
+        self._given.made.add(descriptor.digest)
 
     def pin(self, name: str, pinned: bool) -> None:
         """Let no rule take a name away that is there, or let go of it; `NotFound` at the commit."""
-        self._pins[name] = pinned
+        self._given.pins[name] = pinned
 
     # -- the end
 
@@ -385,19 +355,17 @@ class Session:
         self.lease.check_own()
         with self._lock, self._losing():
             if self._verify:  # what the store has is not unclaimed: it was read again, though its manifest was not
-                self._unclaimed = {digest for digest in self._unclaimed if self._store.catalog.blob(digest) is None}
-            if self._unclaimed or self._wasted:
+                self._given.unclaimed = {digest for digest in self._given.unclaimed if self._store.catalog.blob(digest) is None}
+            if self._given.unclaimed or self._wasted:
                 self._drop_unclaimed()
-            publication = Publication(self._blobs, self._texts, self._made, self._edges, self._images, self._names,
-                                      self._pins, self._links, self._gaps, served=self._lenient)
             relied = self._ingest.relied if self._ingest is not None else set()
             if self._ingest is not None:
                 self._store.backend.hold_reserve()  # who has opened the store on a full disk meanwhile gave it away
-            publish(self._store, self, publication, relied)
+            publish(self._store, self, self._given, relied, served=self._lenient)
             self._over = True
             with contextlib.suppress(OSError, LaminaError):  # what is left is cleared away by a collection
                 self._journals.finish(discard=True)
-                self._store.partials.done(self._blobs, self.lease.id)
+                self._store.partials.done(self._given.blobs, self.lease.id)
             self.stats.stored = self.sink.stored
             self.stats.finish()
             # It is committed, whatever becomes of the rest: the lease of a catalog that is locked is dead all the same, and who
@@ -426,7 +394,7 @@ class Session:
 
     def heads(self) -> Iterable[Head]:
         """Heads of the blobs that this session has brought."""
-        for row in self._blobs.values():
+        for row in self._given.blobs.values():
             if row.kind != "document":
                 yield self._store.head_of_row(row)
 
@@ -525,19 +493,19 @@ class Session:
 
         So do the frames of blobs that did not prove right.
         """
-        for digest in self._unclaimed:
-            del self._blobs[digest]
+        for digest in self._given.unclaimed:
+            del self._given.blobs[digest]
         self.sink.seal()
-        kept = self._journals.kept(self._blobs)
+        kept = self._journals.kept(self._given.blobs)
         marks = Marks(self._store)
-        for row in self._blobs.values():
+        for row in self._given.blobs.values():
             if row.kind != "document":
                 marks.add(self.index, row)
         for pack in list(self._sealed.values()):
             if marks.live_records(pack.number).all():
                 continue
             for digest, number, record in copy_live(self._store.packs, self.sink, pack.number, marks, lambda _: None):
-                self._blobs[digest] = self._blobs[digest]._replace(pack=number, record=record)
+                self._given.blobs[digest] = self._given.blobs[digest]._replace(pack=number, record=record)
             self.sink.seal()
             self.index.forget(pack.number)
             self._own.discard(pack.number)
@@ -548,14 +516,14 @@ class Session:
     def _find(self, digest: str) -> BlobRow | None:
         if digest in self._left_out:
             return None
-        own = self._blobs.get(digest)
+        own = self._given.blobs.get(digest)
         return own if own is not None or not self._hold(digest) else self._store.catalog.blob(digest)
 
     def _text(self, digest: str) -> bytes:
-        own = self._texts.get(digest)
+        own = self._given.texts.get(digest)
         if own is not None:
             return own
-        row = self._blobs.get(digest)
+        row = self._given.blobs.get(digest)
         if row is None:
             return self._store.document(digest)
         if row.size > DOCUMENT_LIMIT:
@@ -567,33 +535,8 @@ class Session:
             raise LimitExceeded(f"a document of {descriptor.size} bytes is too large", descriptor.digest,
                                 f"at most {DOCUMENT_LIMIT} are read")
         data = read_all(VerifyingReader(reader, descriptor), descriptor.size)
-        if oci.is_manifest(descriptor.media_type):
-            image = documents.check_manifest(descriptor, data, self._find, self._text, lenient=self._lenient)
-            if image is not None:
-                self._images.append(image)
-        if not oci.is_config(descriptor.media_type):
-            children = documents.children(descriptor, data)
-            self._edges += [(descriptor.digest, child) for child in children]
-            self._edges += documents.subject_edges(descriptor, data)
-            self._unclaimed.difference_update(children)
-        self._texts_size += len(data)
-        if self._texts_size > DOCUMENTS_LIMIT:
-            raise LimitExceeded(f"manifests and configs of more than {DOCUMENTS_LIMIT} bytes at once", descriptor.digest)
-        if oci.is_config(descriptor.media_type):
-            documents.check_config(descriptor, data)
-        own = self._blobs.get(descriptor.digest)
-        if own is not None and own.kind != "document":  # it came in as a blob, for it did not look like a document
-            self._unclaimed.discard(descriptor.digest)
+        if self._given.document(descriptor, data, self._find, self._text, lenient=self._lenient):
             self._wasted = True
-        self._texts[descriptor.digest] = data
-        sha256 = Digest.of(data)
-        try:
-            text: str | None = data.decode()
-        except UnicodeDecodeError:
-            text = None
-        self._blobs[descriptor.digest] = BlobRow(
-            descriptor.digest, sha256, "document", descriptor.media_type, len(data), 0, 0, text=text
-        )
 
     def _push_blob(self, descriptor: Descriptor, reader: Reader) -> None:
         with self._proving(), contextlib.ExitStack() as stack:
@@ -668,12 +611,12 @@ class Session:
 
     def _keep(self, taken: Ingested, digest: Digest, kind: str, media_type: str) -> None:
         """Write the head of a blob that has proved right."""
-        if digest in self._blobs:
+        if digest in self._given.blobs:
             return
         head = taken.head
         head.digest, head.media_type = digest, media_type
         pack, record = self.sink.record(layout.HEAD, head.encode(), {"digest": digest, "kind": kind, "size": head.size})
-        self._blobs[digest] = BlobRow(
+        self._given.blobs[digest] = BlobRow(
             digest, head.sha256, kind, media_type, head.size, pack, record, head.diff_id or None,
             head.plain_size if head.diff_id else None, head.entries, head.file_bytes,
         )
