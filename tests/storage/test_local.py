@@ -6,7 +6,9 @@ import resource
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -211,6 +213,54 @@ def test_a_seal_that_fails_gives_the_file_up(backend: LocalBackend, monkeypatch:
     monkeypatch.undo()
     with pytest.raises(ValueError, match="closed"):
         each.seal()
+    assert list(backend.temporaries()) == []
+    assert list(backend.list()) == []
+
+
+@pytest.mark.parametrize("act", ["sync of a reach", "write"])
+def test_what_has_lost_bytes_is_never_sealed(backend: LocalBackend, monkeypatch: pytest.MonkeyPatch, act: str) -> None:
+    """The system tells once, of a file, that its bytes are lost: the next sync would go well."""
+    each = backend.create("packs/ab/one", "me")
+    each.write(pattern(3 << 20))
+    reach = each.reach()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync" if act != "write" else "pwrite", failing(errno.EIO))
+        with pytest.raises(StorageError, match="input/output"):
+            reach.sync() if act != "write" else each.write(pattern(2 << 20))
+    with pytest.raises(StorageError if act != "write" else ValueError):
+        each.seal()
+    with pytest.raises(StorageError, match="input/output"):
+        reach.sync()
+    reach.close()
+    assert list(backend.temporaries()) == []
+    assert list(backend.list()) == []
+
+
+def test_a_seal_waits_for_a_sync_that_is_under_way(backend: LocalBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it may be done before the other thread has been told that bytes are lost."""
+    each = backend.create("packs/ab/one", "me")
+    each.write(pattern(3 << 20))
+    reach = each.reach()
+    syncing, sealing = threading.Event(), threading.Event()
+
+    def lose(fd: int) -> None:
+        syncing.set()
+        sealing.wait()
+        raise OSError(errno.EIO, "I/O error")
+
+    def sync() -> None:
+        with pytest.raises(StorageError, match="input/output"):
+            reach.sync()
+
+    monkeypatch.setattr(os, "fdatasync", lose)
+    with ThreadPoolExecutor(2) as pool:
+        synced = pool.submit(sync)
+        syncing.wait()
+        sealed = pool.submit(lambda: (sealing.set(), each.seal()))
+        synced.result()
+        with pytest.raises(StorageError, match="input/output"):
+            sealed.result()
+    reach.close()
     assert list(backend.temporaries()) == []
     assert list(backend.list()) == []
 

@@ -42,7 +42,7 @@ class Reach(Protocol):
     def sync(self) -> None:
         """Make them durable, from any thread, even when the writer has ended meanwhile.
 
-        `StorageError`: the writer is to be given up, too, for it would not be told again.
+        `StorageError`: the writer is to be given up, too, and cannot be sealed any more.
         """
 
     def close(self) -> None:

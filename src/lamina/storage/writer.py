@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -25,16 +26,40 @@ def sync_directory(path: Path) -> None:
         os.close(fd)
 
 
+class _Syncs:
+    """Those of one file, one at a time.  The system tells once that bytes were lost (fsync(2), EIO), here to whichever thread
+    is the first to ask; so all that come later are told again, and the file never gets its name."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._error: OSError | None = None
+
+    def fail(self, error: OSError) -> None:
+        """Bytes of the file are lost."""
+        self._error = self._error or error
+
+    def run(self, sync: Callable[[], None]) -> None:
+        """OSError, if not now then before."""
+        with self._lock:
+            if self._error is not None:
+                raise OSError(self._error.errno, self._error.strerror)
+            try:
+                sync()
+            except OSError as error:
+                self.fail(error)
+                raise
+
+
 class LocalReach:
     """The first `bytes` bytes of a file that is being written, by a descriptor of its own."""
 
-    def __init__(self, fd: int, length: int, temporary: Path, folder: Path | None) -> None:
+    def __init__(self, fd: int, length: int, temporary: Path, folder: Path | None, syncs: _Syncs) -> None:
         self.bytes = length
-        self._fd, self._temporary, self._folder = os.dup(fd), temporary, folder
+        self._fd, self._temporary, self._folder, self._syncs = os.dup(fd), temporary, folder, syncs
 
     def sync(self) -> None:
         try:
-            os.fdatasync(self._fd)
+            self._syncs.run(lambda: os.fdatasync(self._fd))
             if self._folder is not None:
                 sync_directory(self._folder)
         except OSError as error:
@@ -52,6 +77,7 @@ class LocalWriter:
     def __init__(self, name: str, temporary: Path, final: Path, reserve: int) -> None:
         self.name = name
         self._temporary, self._final = temporary, final
+        self._syncs = _Syncs()
         self._named = False  # whether somebody has been told to sync the directory
         try:
             self._file = DirectFile(temporary)
@@ -64,6 +90,7 @@ class LocalWriter:
         try:
             act()
         except OSError as error:
+            self._syncs.fail(error)
             with suppress(StorageError):  # the first error is the one to tell
                 self.abort()
             raise storage_error(error, doing, self._final) from error
@@ -85,7 +112,7 @@ class LocalWriter:
             self._guarded("write", self._file.settle)
         folder = None if self._named else self._temporary.parent
         try:
-            found = LocalReach(self._file.fd, self._file.reach, self._temporary, folder)
+            found = LocalReach(self._file.fd, self._file.reach, self._temporary, folder, self._syncs)
         except OSError as error:
             raise storage_error(error, "write", self._temporary) from error
         self._named = True
@@ -120,7 +147,7 @@ class LocalWriter:
         if self._final.exists():
             self.abort()
             raise Conflict("a file of that name is there already", self._final)
-        self._guarded("write", self._file.finish)
+        self._guarded("write", lambda: self._syncs.run(self._file.finish))
         self._guarded("put a finished file into place", self._place)
         self._file.close()
 

@@ -166,9 +166,9 @@ class Session:
     def resolve(self, reference: str) -> Descriptor:
         """A name as this session leaves it, or a digest."""
         name = self._given.name(reference)
-        if name is not None and name.descriptor is None:
-            raise NotFound("no such tag", reference)
-        if name is not None and name.descriptor is not None:
+        if name is not None:
+            if name.descriptor is None:
+                raise NotFound("no such tag", reference)
             return name.descriptor
         row = self._given.blobs.get(reference)
         if row is not None:
