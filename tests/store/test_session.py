@@ -9,7 +9,6 @@ import lzma
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import zstandard
@@ -284,8 +283,8 @@ def test_a_commit_that_is_interrupted_when_it_is_through(store: BlobStore, monke
     """Ctrl-C may come between the transaction and the next line: then the packs are published, and must stay."""
     publish = module.publish
 
-    def interrupted(*args: Any, **options: Any) -> None:
-        publish(*args, **options)
+    def interrupted(*args: object) -> None:
+        publish(*args)  # type: ignore[arg-type]
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "publish", interrupted)

@@ -34,7 +34,8 @@ class Name:
 class Gathered:
     """`texts` are the bytes of documents, `made` manifests of Lamina's own, `links` (repository, digest).
 
-    `unclaimed`: blobs taken in without a name, that nothing has named so far; `blobs` has them as well.
+    `unclaimed`: blobs taken in without a name, that nothing has named so far; `blobs` has them as well.  `served`: names come
+    from a registry's clients, who have what they name and no more.
     Not for several threads at once; what only reads may see it at any moment.
     """
 
@@ -49,6 +50,7 @@ class Gathered:
     pins: dict[str, bool] = field(default_factory=dict)
     links: list[tuple[str, str]] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
+    served: bool = False
 
     def savepoint(self) -> Gathered:
         """All as it is now; see `rollback`."""

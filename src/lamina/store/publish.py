@@ -41,11 +41,8 @@ def journal(seq: int, names: Iterable[Name], pins: Mapping[str, bool] | None = N
     return json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
 
 
-def publish(store: BlobStore, session: Session, given: Gathered, relied: set[int], *, served: bool = False) -> None:
-    """Make a session's work visible, all at once; `LeaseLost`, `StoreLocked`, `StorageError` and then nothing is.
-
-    `served`: names come from a registry's clients, who have what they name and no more.
-    """
+def publish(store: BlobStore, session: Session, given: Gathered, relied: set[int]) -> None:
+    """Make a session's work visible, all at once; `LeaseLost`, `StoreLocked`, `StorageError` and then nothing is."""
     rows = _store_documents(session, given)
     names = list({name.name: name for name in given.names}.values())
     for _ in range(ATTEMPTS):
@@ -55,7 +52,7 @@ def publish(store: BlobStore, session: Session, given: Gathered, relied: set[int
         session.sink.seal()
         for pack in session.packs():
             store.packs.footer(pack.number)  # nothing is reported as stored in a pack that cannot be read
-        gone = _try(store, session, given, rows, names, seq, relied, served)
+        gone = _try(store, session, given, rows, names, seq, relied)
         if gone is None:
             return
         if gone:
@@ -84,7 +81,6 @@ def _try(
     names: list[Name],
     seq: int,
     relied: set[int],
-    served: bool,
 ) -> set[int] | None:
     """One attempt: None if it is done, else the packs relied on that are live no more (maybe none: take a new number)."""
     catalog = store.catalog
@@ -119,7 +115,7 @@ def _try(
             if catalog.blob(descriptor.digest) is None:
                 raise StoreError("what a name should lead to is not there", descriptor.digest, "push it first")
             tx.set_ref(RefRow(name.name, descriptor.digest, descriptor.media_type, descriptor.size, seq, name.time))
-            _fill_gaps(store, tx, name.name, descriptor.digest, all_of_it=not served)
+            _fill_gaps(store, tx, name.name, descriptor.digest, all_of_it=not given.served)
         tx.open_gaps(given.gaps)
     return None
 

@@ -102,7 +102,7 @@ class Session:
         self._progress = progress or Silent()
         self._lock = threading.RLock()
         self.stats = SessionStats()
-        self._given = Gathered()
+        self._given = Gathered(served=lenient)
         self._held: set[str] = set()
         self._wasted = False  # something was taken in that did not prove right
         self._left_out: set[str] = set()
@@ -361,7 +361,7 @@ class Session:
             relied = self._ingest.relied if self._ingest is not None else set()
             if self._ingest is not None:
                 self._store.backend.hold_reserve()  # who has opened the store on a full disk meanwhile gave it away
-            publish(self._store, self, self._given, relied, served=self._lenient)
+            publish(self._store, self, self._given, relied)
             self._over = True
             with contextlib.suppress(OSError, LaminaError):  # what is left is cleared away by a collection
                 self._journals.finish(discard=True)
