@@ -99,17 +99,26 @@ class Disk:
             self._file(op).sync()
             return
         entries = self._directory(PurePosixPath(op.path))
-        for change in entries.pending:
-            if change.first is not None:
-                self._settle(*change.first)
-            change.apply(entries.durable)
-        entries.pending = []
+        while entries.pending:
+            self._settle(entries, entries.pending[0])
 
     def _settle(self, entries: Entries, change: Change) -> None:
-        """The other half of a rename lasts, too."""
-        if change in entries.pending:
-            change.apply(entries.durable)
-            entries.pending.remove(change)
+        """It lasts, and so does what was done to its names before, which must not come later, and what the other half of a
+        rename puts where this half takes away."""
+        if change not in entries.pending:
+            return
+        names, before, rest = set[str](), [], list(entries.pending)
+        for each in reversed(entries.pending[: entries.pending.index(change) + 1]):
+            mine = {each.name, each.gone} - {""}
+            if each is change or mine & names:
+                names |= mine
+                before.append(each)
+                rest.remove(each)
+        entries.pending = rest
+        for each in reversed(before):
+            if each.first is not None:
+                self._settle(*each.first)
+            each.apply(entries.durable)
 
     def _unlink(self, op: Op) -> None:
         path = PurePosixPath(op.path)

@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from reliability.powerlog import BYTES, Op, encode, read_log
 from reliability.powerloss import NAMES, Disk, materialise
@@ -88,6 +88,8 @@ class Both:
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(_step, max_size=25), st.lists(_step, max_size=12))
+@example([("write", "x", 0, 1), ("write", "b/z", 0, 1), ("rename", "x", "b/z")], [])  # the directory left is synced first
+@example([("write", "x", 0, 1), ("write", "b/y", 0, 1), ("rename", "b/y", "b/z"), ("rename", "x", "b/z")], [])
 def test_what_is_synced_is_in_every_state(before: list[tuple], after: list[tuple]) -> None:  # type: ignore[type-arg]
     with tempfile.TemporaryDirectory() as folder:
         both = Both(Path(folder))
