@@ -13,7 +13,7 @@ from storekit import full, layer, load, names, noise, push, remove, tar_of, word
 from lamina.oci import OCI_INDEX
 from lamina.store import BlobStore, layout
 from lamina.store.recipe import Block, Head
-from lamina.store.schema import LIVE
+from lamina.store.schema import LIVE, ImageRow
 
 RECORD_HEADER = 32
 
@@ -138,3 +138,23 @@ def test_reclaimable(store: BlobStore, gone: list[str]) -> None:
     dead = sum(brute.sizes[key] for key in brute.records - live_before)
     assert store.usage().dead == dead + foretold.frame_bytes
     assert store.collect(max_unused=0).unused_freed == dead + foretold.frame_bytes
+
+
+def test_an_image_that_is_removed_meanwhile_does_not_count(store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its row has been read, its manifest not yet: R2 met that beside a collector."""
+    gone, kept = load(store, "gone", layer(1)), load(store, "kept", layer(2))
+    images = store.catalog.images
+
+    def late() -> list[ImageRow]:
+        found = images()
+        if gone.digest in {image.manifest for image in found}:
+            remove(store, "gone")
+            store.collect(max_unused=0)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.catalog, "images", late)
+        found = store.usage()
+    assert gone.digest not in found.image_usage
+    assert kept.digest in found.image_usage
+    assert (found.logical, found.layers, found.damaged) == ((after := store.usage()).logical, after.layers, ())

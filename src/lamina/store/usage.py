@@ -54,6 +54,16 @@ def _blob_rows(store: BlobStore, digests: Iterable[str]) -> list[BlobRow]:
     return [row for row in rows if row is not None]
 
 
+def _manifest(store: BlobStore, digest: str) -> oci.Manifest | None:
+    """An edge does not tell that a layer comes twice, so it is read; None if it has been removed meanwhile."""
+    try:
+        return oci.parse_manifest(store.document(digest))
+    except NotFound:
+        if store.catalog.blob(digest) is not None:
+            raise
+        return None
+
+
 def usage(store: BlobStore) -> Usage:
     """All figures."""
     with store.reading() as reading:
@@ -69,7 +79,9 @@ def _usage(store: BlobStore, reading: Reading) -> Usage:
     for image in catalog.images():
         if image.manifest not in reachable:
             continue
-        parsed = oci.parse_manifest(store.document(image.manifest))  # an edge does not tell that a layer comes twice
+        parsed = _manifest(store, image.manifest)
+        if parsed is None:
+            continue
         if parsed.subject is not None and image.manifest not in roots:
             continue  # a statement about another image, not one to run
         layers = _blob_rows(store, (layer.digest for layer in parsed.layers))
