@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
+from lamina.errors import NotFound
 from lamina.images import times
 from lamina.images.filters import LISTING, Filters, parse_filters
 from lamina.images.names import find
@@ -43,9 +44,12 @@ class ImageSummary:
 
     @cached_property
     def labels(self) -> dict[str, str]:
-        """The labels of its config."""
+        """The labels of its config; none once the image has been removed, as a list is of a moment ago."""
         entry = self._view.entries.get(self.image_id)
-        return self._view.labels(entry.image) if entry else {}
+        try:
+            return self._view.labels(entry.image) if entry else {}
+        except NotFound:
+            return {}
 
     @property
     def parent(self) -> str:

@@ -18,6 +18,7 @@ from lamina.images.names import find
 from lamina.images.place import default_path, stored_names
 from lamina.images.records import descriptor_of, manifest_descriptor, read_view
 from lamina.images.remove import Removal, RemoveResult
+from lamina.images.steady import steadily
 from lamina.reference import Reference
 
 if TYPE_CHECKING:
@@ -154,18 +155,26 @@ class ImageStore:
     def images(self, *, all: bool = False, name: str = "",
                filters: Sequence[str] = ()) -> list[listing.ImageSummary]:
         """The rows of `docker images`, the newest first; see `lamina.images.listing` and `.filters`."""
-        return listing.list_images(read_view(self.blobs), every=all, name=name, filters=filters)
+        return steadily(self.blobs, lambda: listing.list_images(read_view(self.blobs), every=all, name=name, filters=filters))
 
     def inspect(self, names: Sequence[str]) -> list[dict[str, Any]]:
         """What docker's API says of each; `NotFound` for the first that is not there."""
-        view = read_view(self.blobs)
-        return [inspect_image(view, find(view, name).image) for name in names]
+
+        def look() -> list[dict[str, Any]]:
+            view = read_view(self.blobs)
+            return [inspect_image(view, find(view, name).image) for name in names]
+
+        return steadily(self.blobs, look)
 
     def history(self, name: str) -> list[HistoryRow]:
         """The steps of an image, the newest first."""
-        view = read_view(self.blobs)
-        image = find(view, name).image
-        return history_rows(view, image, layer_sizes(self.blobs, image))
+
+        def look() -> list[HistoryRow]:
+            view = read_view(self.blobs)
+            image = find(view, name).image
+            return history_rows(view, image, layer_sizes(self.blobs, image))
+
+        return steadily(self.blobs, look)
 
     def tag(self, source: str, target: str) -> None:
         """Let the name `target` lead to what `source` means; an index stays whole."""
@@ -210,13 +219,17 @@ class ImageStore:
         Images with a pinned name stay.  `dry_run`: nothing is done.
         """
         wanted = parse_filters(filters, PRUNING)
-        view = read_view(self.blobs)
-        every = all or wanted.dangling is False
-        removal = Removal(view)
-        for entry in sorted(view.entries.values(), key=lambda entry: (entry.image.age, entry.image.id)):
-            if wanted.meets_age(entry.image.age) and (
-                    not wanted.needs_labels or wanted.meets_labels(view.labels(entry.image))):
-                removal.prune(entry.image.id, every=every)
+
+        def plan() -> Removal:
+            view = read_view(self.blobs)
+            removal = Removal(view)
+            for entry in sorted(view.entries.values(), key=lambda entry: (entry.image.age, entry.image.id)):
+                if wanted.meets_age(entry.image.age) and (
+                        not wanted.needs_labels or wanted.meets_labels(view.labels(entry.image))):
+                    removal.prune(entry.image.id, every=all or wanted.dangling is False)
+            return removal
+
+        removal = steadily(self.blobs, plan)
         result = RemoveResult(removal.events)
         self._figure(removal, result)
         if not dry_run:
@@ -233,13 +246,13 @@ class ImageStore:
         """The pinned names."""
         from lamina.images.pins import pinned_images
 
-        return pinned_images(self.blobs)
+        return steadily(self.blobs, lambda: pinned_images(self.blobs))
 
     def tree(self) -> list[TreeNode]:
         """Images under their parents, with what each adds."""
         from lamina.images.tree import grow_from
 
-        return grow_from(self.blobs)
+        return steadily(self.blobs, lambda: grow_from(self.blobs))
 
     def df(self) -> DiskUsage:
         """How much room things take, exactly."""

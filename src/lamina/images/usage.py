@@ -14,6 +14,7 @@ from lamina.images.filters import PRUNING, parse_filters
 from lamina.images.listing import ImageSummary, summarize
 from lamina.images.names import find, short_id
 from lamina.images.records import NAMELESS, read_view
+from lamina.images.steady import steadily
 from lamina.images.view import Entry, View
 from lamina.reference import Reference
 
@@ -70,13 +71,14 @@ class VerifyResult:
 def disk_usage(store: BlobStore) -> DiskUsage:
     """Exact figures, by streaming over all recipes."""
     total = store.usage()
-    view = read_view(store)
-    entries = sorted(view.entries.values(), key=lambda entry: (entry.image.age, entry.image.id), reverse=True)
-    rows = []
-    for entry in entries:
-        shared, unique = total.image_usage.get(entry.image.manifest, (0, 0))
-        rows.append(ImageUsage(summarize(view, entry.image), shared, unique))
-    return DiskUsage(total, rows)
+
+    def rows() -> list[ImageUsage]:
+        view = read_view(store)
+        entries = sorted(view.entries.values(), key=lambda entry: (entry.image.age, entry.image.id), reverse=True)
+        return [ImageUsage(summarize(view, entry.image), *total.image_usage.get(entry.image.manifest, (0, 0)))
+                for entry in entries]
+
+    return DiskUsage(total, steadily(store, rows))
 
 
 def verify(store: BlobStore, words: Sequence[str] = (), progress: Progress | None = None, *, sample: float | None = None,
