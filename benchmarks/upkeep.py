@@ -5,7 +5,8 @@
 DIR has docker-archives (*.tar).  Stores are made of them, and of small generated images (three layers of 64 KB each, of which
 neighbours share one).  Each row is a whole command, start included, warm in the page cache:
 
-    verify      plain bytes of distinct blobs a second, chunks a second
+    verify      plain bytes of distinct blobs a second, chunks a second, when an earlier run has read the blobs back
+    verify --rehash  the same as the first time: every blob against its digest, too
     verify --stored  the same: stored bytes against their checksums, nothing decompressed
     gc          of a store in which every chunk is live: the marking alone, chunks a second
     gc, half    of a store half of whose names were removed: live frames copied, and bytes freed
@@ -131,8 +132,9 @@ def command(path: Path, *arguments: str, runs: int = 1) -> tuple[float, float, i
 def rows(path: Path, name: str, runs: int) -> Iterator[Row]:
     """What is measured of a store; half of its names are gone in the end."""
     chunks, plain, images = facts(path)
-    command(path, "verify")  # warms the cache
+    command(path, "verify")  # warms the cache, and proves that blobs follow from their chunks
     yield Row(name, "verify", images, chunks, plain, *command(path, "verify", runs=runs))
+    yield Row(name, "verify --rehash", images, chunks, plain, *command(path, "verify", "--rehash", runs=runs))
     yield Row(name, "verify --stored", images, chunks, plain, *command(path, "verify", "--stored", runs=runs))
     yield Row(name, "gc", images, chunks, 0, *command(path, "gc", runs=runs))
     with BlobStore.open(path) as store:

@@ -337,7 +337,7 @@ def verified(**changes: object) -> SimpleNamespace:
     return SimpleNamespace(**{"bytes_read": 0, "blobs": 0, "problems": [], "notes": (), "seed": None, **changes})
 
 
-WHOLE = {"sample": None, "since": "", "seed": None, "resume": False, "stored": False}
+WHOLE = {"sample": None, "since": "", "seed": None, "resume": False, "stored": False, "rehash": False}
 
 
 def test_verify(capsys: Capture) -> None:
@@ -364,7 +364,8 @@ def test_verify_of_a_part(capsys: Capture) -> None:
     ran = invoke(capsys, "verify", "--stored", verify=verified(stored=5000))
     assert (ran.code, ran.err) == (0, "read 5kB of packs, no problems\n")
     assert ran.store.calls == [("verify", ((),), WHOLE | {"stored": True})]
-    assert invoke(capsys, "verify", "--resume", verify=verified()).store.calls[0][2]["resume"] is True
+    for option in ("resume", "rehash"):
+        assert invoke(capsys, "verify", f"--{option}", verify=verified()).store.calls[0][2][option] is True
     stopped = invoke(capsys, "verify", verify=KeyboardInterrupt())
     assert (stopped.code, stopped.err) == (130, "go on with lamina verify --resume\nlamina: interrupted\n")
     assert invoke(capsys, "verify", "a", verify=KeyboardInterrupt()).err == "lamina: interrupted\n"

@@ -19,11 +19,14 @@ ONE = tar_of({"noise": noise(1, 400_000), "words": words(1, 400_000)})
 TWO = tar_of({"noise": noise(2, 400_000)})
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[BlobStore]:
+@pytest.fixture(params=["unproved", "proved"])
+def store(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[BlobStore]:
+    """Damage is named alike, whether blobs are read back or only their chunks."""
     with BlobStore.open(tmp_path / "store") as store:
         load(store, "one", ONE)
         load(store, "two", TWO)
+        if request.param == "proved":
+            store.verify()
         yield store
 
 

@@ -284,12 +284,13 @@ class ImageStore:
         return self.blobs.backup(Path(path), progress)
 
     def verify(self, names: Sequence[str] = (), progress: Progress | None = None, *, sample: float | None = None,
-               since: str = "", seed: int | None = None, resume: bool = False, stored: bool = False) -> VerifyResult:
+               since: str = "", seed: int | None = None, resume: bool = False, stored: bool = False,
+               rehash: bool = False) -> VerifyResult:
         """Read back and check everything, or a part of it, or what some images need; see `lamina.images.usage`."""
         from lamina.images.usage import verify
 
         return verify(self.blobs, names, progress, sample=sample, since=since, seed=seed, resume=resume,
-                      stored=stored)
+                      stored=stored, rehash=rehash)
 
     def serve(self, *, listen: str | None = None, certificate: str | None = None, key: str | None = None,
               config: str | None = None, workers: int | None = None, read_only: bool = False,

@@ -82,22 +82,26 @@ def disk_usage(store: BlobStore) -> DiskUsage:
 
 
 def verify(store: BlobStore, words: Sequence[str] = (), progress: Progress | None = None, *, sample: float | None = None,
-           since: str = "", seed: int | None = None, resume: bool = False, stored: bool = False) -> VerifyResult:
+           since: str = "", seed: int | None = None, resume: bool = False, stored: bool = False,
+           rehash: bool = False) -> VerifyResult:
     """Read back all that is stored, or what the images lead to, and check it.
 
     `sample`: a share of frames (0 to 1), chosen by `seed`; `since`: only what was written after a moment (a time, a duration
     such as 7d before now, or `last`: the last run that came to its end); `resume`: what an interrupted run has left; `stored`:
-    the bytes on disk against their checksums, and no further.
+    the bytes on disk against their checksums, and no further; `rehash`: blobs by their digests, too, of which a former run has
+    proved that they have them if their chunks have theirs.
     """
     from lamina.store.verify import scope_of
 
-    if words and (resume or since or stored or sample is not None):
-        raise UsageError("images cannot be named beside --sample, --since, --stored and --resume")
-    if resume and (since or stored or seed is not None or sample is not None):
+    if words and (resume or since or stored or rehash or sample is not None):
+        raise UsageError("images cannot be named beside --sample, --since, --stored, --rehash and --resume")
+    if rehash and (stored or sample is not None):
+        raise UsageError("--rehash reads blobs, of which --sample and --stored read none", hint="leave one of them out")
+    if resume and (since or stored or rehash or seed is not None or sample is not None):
         raise UsageError("--resume goes on with the options that the interrupted run had", hint="leave the others out")
     if seed is not None and sample is None:
         raise UsageError("--seed chooses a sample", hint="use it with --sample")
-    scope = None if words or resume else scope_of(store, sample, seed, _moment(since) if since else None, stored)
+    scope = None if words or resume else scope_of(store, sample, seed, _moment(since) if since else None, stored, rehash)
     if faults := store.catalog.faults():  # then it does not even say which images there are
         return VerifyResult(0, 0, [Damage(f"the catalog is damaged: {fault}", str(store.path), (), ()) for fault in faults])
     view = read_view(store)

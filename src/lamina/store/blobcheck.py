@@ -20,6 +20,7 @@ from lamina.jsonlimits import MAX_BYTES
 from lamina.store.assemble import WINDOW, BlobReader
 from lamina.store.hashing import HashHub, Stream
 from lamina.store.packs import ChunkReader, Packs
+from lamina.store.proofs import proof_of
 from lamina.store.recipe import Head
 from lamina.store.schema import BlobRow
 from lamina.store.stages import Stages
@@ -33,10 +34,11 @@ AHEAD: Final = 4  # windows of each lane whose frames are made ready
 
 
 class Outcome(NamedTuple):
-    """What became of a blob: whole, or the error that says what is wrong with it."""
+    """What became of a blob: whole, or the error that says what is wrong with it; `proof`: of a whole one (proofs.py)."""
 
     row: BlobRow
     error: LaminaError | None
+    proof: bytes = b""
 
 
 class Blobs:
@@ -78,9 +80,9 @@ class Blobs:
                     row = self._rows.popleft()
                 except IndexError:
                     break
-                error = self._check(row, buffers)
+                outcome = self._check(row, buffers)
                 if not self._stopped:
-                    self.ended.put(Outcome(row, error))
+                    self.ended.put(outcome)
         finally:
             with self._lock:
                 self._left -= 1
@@ -88,15 +90,14 @@ class Blobs:
             if last:
                 self.ended.put(None)
 
-    def _check(self, row: BlobRow, buffers: list[memoryview]) -> LaminaError | None:
+    def _check(self, row: BlobRow, buffers: list[memoryview]) -> Outcome:
         try:
             if row.kind == "document":
                 self._document(row)
-            else:
-                self._blob(row, buffers)
+                return Outcome(row, None)
+            return Outcome(row, None, self._blob(row, buffers))
         except LaminaError as error:
-            return error
-        return None
+            return Outcome(row, error)
 
     def _document(self, row: BlobRow) -> None:
         reader = self._reading.store.reader_of_row(row, self._index, None, None)
@@ -104,9 +105,10 @@ class Blobs:
         _compare(row, len(data), str(Digest.of(data, Digest(row.digest).algorithm)))
         self._advance(len(data))
 
-    def _blob(self, row: BlobRow, buffers: list[memoryview]) -> None:
+    def _blob(self, row: BlobRow, buffers: list[memoryview]) -> bytes:
         packs = self._packs
-        head = Head.decode(packs.record(row.pack, row.record), row.digest)
+        stored = packs.record(row.pack, row.record)
+        head = Head.decode(stored, row.digest)
         _compare(row, head.size, row.digest)
         digest = Digest(row.digest)
         reader = BlobReader(head, ChunkReader(packs, self._index), packs)
@@ -118,6 +120,7 @@ class Blobs:
         finally:
             stream.end()
             reader.close()
+        return proof_of(row.digest, stored)
 
     def _pass(self, reader: BlobReader, stream: Stream, buffers: list[memoryview]) -> int:
         """All bytes of the blob through the buffers into the hash; how many there were."""

@@ -4,6 +4,7 @@
     framecheck.py    chunks against their ids, where frames are decompressed for blobs
     storedcheck.py   only stored bytes against their checksums
     blobcheck.py     blobs side by side
+    proofs.py        blobs that need no reading back: chunks that have their ids make the same blob as the last time
     catalogcheck.py  the catalog against heads, documents and journals
     indexcheck.py    index files against the packs
     verifylog.py     how far it has come, for `resume`
@@ -34,6 +35,7 @@ from lamina.store.indexcheck import check_index
 from lamina.store.lacking import put_aside
 from lamina.store.marks import chunk_rows
 from lamina.store.packcheck import Damage, check_frame
+from lamina.store.proofs import proof_of, read_proofs, write_proofs
 from lamina.store.sample import choose
 from lamina.store.schema import LIVE, BlobRow, PackRow
 from lamina.store.touched import Failed, Problem, problems_of
@@ -48,8 +50,10 @@ PACKS, BLOBS = "packs", "blobs"  # keys of progress
 
 @dataclass(slots=True)
 class Verified:
-    """`bytes_read`: plain bytes of blobs that were read back, `blobs` of them whole; `stored`: bytes of the packs' records that
-    were looked at; `seed`: of a sample; `notes`: what else there is to say."""
+    """`bytes_read`: plain bytes of blobs that were read back or proved by their chunks, `blobs` of them whole.
+
+    `stored`: bytes of the packs' records that were looked at; `seed`: of a sample; `notes`: what else there is to say.
+    """
 
     bytes_read: int = 0
     blobs: int = 0
@@ -82,11 +86,11 @@ def verify(store: BlobStore, digests: Iterable[str] | None, progress: Progress |
 
 
 def scope_of(store: BlobStore, sample: float | None, seed: int | None, since: float | Literal["last"] | None,
-             stored: bool = False) -> Scope:
+             stored: bool = False, rehash: bool = False) -> Scope:
     """What is to be looked at.  `last`: from where the last run got that came to its end, or all if there was none."""
     if since == "last":
         since = last_ended(store.state_dir).caught_up or None
-    return Scope(sample, since, random.SystemRandom().randrange(1 << 32) if seed is None else seed, stored)
+    return Scope(sample, since, random.SystemRandom().randrange(1 << 32) if seed is None else seed, stored, rehash)
 
 
 def _open_log(store: BlobStore, result: Verified, must: bool) -> VerifyLog | None:
@@ -110,6 +114,9 @@ class _Run:
         self._outside: list[Damage] = []  # what is wrong with packs outside of their records; looked at in every run
         self._failed: list[Failed] = []
         self._due = time.monotonic() + NOTED
+        self._proofs: set[bytes] = set()  # that are known
+        self._used: set[bytes] = set()  # those of blobs that are there
+        self._proved: dict[str, int] = {}  # sizes of the blobs that are whole if their chunks are
 
     # -- what there is to do
 
@@ -139,6 +146,8 @@ class _Run:
             else:
                 log.done = Done()
             log.begin(scope, started)
+        if not scope.rehash:
+            self._proofs = read_proofs(store.state_dir)
         self._result.seed = None if scope.sample is None else scope.seed
         index_problems, notes = check_index(store, looked.packs)
         self._result.problems += [Problem(*each) for each in index_problems]
@@ -154,8 +163,15 @@ class _Run:
                 raise
             self._result.problems += problems_of(reading, looked.packs, self._outside + looked.damage, self._failed, lost)
         looked.packs.close()
+        spoiled = {digest for problem in self._result.problems for digest in problem.digests}
+        whole = [size for digest, size in self._proved.items() if digest not in spoiled]
+        self._result.blobs += len(whole)
+        self._result.bytes_read += sum(whole)
         if log is not None:
             log.finish(caught_up)
+            if scope.whole and not resume:  # of what there is no more
+                self._proofs = self._used
+            write_proofs(store.state_dir, self._proofs)
 
     def _go_on(self, done: Done) -> None:
         """What was found before, of what is still there."""
@@ -172,8 +188,7 @@ class _Run:
         frames.enter()  # the threads stay from one pack to the next
         try:
             self._read_back(reading, self._rows(scope))
-            if scope.sample is not None or scope.stored:
-                self._recipes(reading)
+            self._recipes(reading, scope)
             look = self._looked.look_stored if scope.stored else self._looked.look
             for number in list(self._looked.pending):
                 look(number)
@@ -216,11 +231,26 @@ class _Run:
         return lost
 
     def _rows(self, scope: Scope) -> list[BlobRow]:
-        """The blobs to be read back: only documents if frames are not to be read for them, and of `since` younger packs'."""
+        """The blobs to be read back: only documents if frames are not to be read for them, and of `since` younger packs'.
+
+        Not those that are proved, if their chunks are looked at.
+        """
         done = self._log.done.blobs if self._log is not None else set()
         return [row for row in self._store.catalog.blobs()
                 if row.digest not in done and (row.kind == "document" or (scope.sample is None and not scope.stored))
-                and (scope.since is None or row.pack in self._looked.pending)]
+                and (scope.since is None or row.pack in self._looked.pending)
+                and not (scope.since is None and self._is_proved(row))]
+
+    def _is_proved(self, row: BlobRow) -> bool:
+        if row.kind == "document" or not self._proofs:
+            return False
+        with suppress(LaminaError):  # a head that cannot be read is named when its blob is read back
+            proof = proof_of(row.digest, self._looked.packs.record(row.pack, row.record))
+            if proof in self._proofs:
+                self._used.add(proof)
+                self._proved[row.digest] = row.size
+                return True
+        return False
 
     # -- doing it
 
@@ -236,8 +266,11 @@ class _Run:
                     continue
                 if outcome is None:
                     break
-                row, error = outcome
+                row, error, proof = outcome
                 self._new.blobs.add(row.digest)
+                if error is None and proof:
+                    self._proofs.add(proof)
+                    self._used.add(proof)
                 if error is None:
                     self._result.blobs += 1
                     self._result.bytes_read += row.size
@@ -248,15 +281,17 @@ class _Run:
                 self._note()
         self._progress.done(BLOBS, "verified")
 
-    def _recipes(self, reading: Reading) -> None:
-        """Every recipe, and that all of its chunks are there, without reading them."""
+    def _recipes(self, reading: Reading, scope: Scope) -> None:
+        """The recipes of blobs that are not read back (of a sample all), and that all of their chunks are there."""
+        partly = scope.sample is not None or scope.stored
         for row in self._store.catalog.blobs():
-            if row.kind != "document":
-                try:
-                    for _ in chunk_rows(self._store, reading.index, row):
-                        pass
-                except LaminaError as error:
-                    self._failed.append(Failed(row.digest, error.what, str(error.where)))
+            if row.kind == "document" or not (partly or row.digest in self._proved):
+                continue
+            try:
+                for _ in chunk_rows(self._store, reading.index, row):
+                    pass
+            except LaminaError as error:
+                self._failed.append(Failed(row.digest, error.what, str(error.where)))
 
     def _note(self, now: bool = False) -> None:
         """Note what was done, now and then."""
@@ -269,5 +304,6 @@ class _Run:
         seen = len(self._log.done.damage)
         new.damage = looked.damage[seen:]
         self._log.note(new)
+        write_proofs(self._store.state_dir, self._proofs)
         self._new = Done()
         self._due = time.monotonic() + NOTED

@@ -33,13 +33,15 @@ LONGEST: Final = 4 << 20  # bytes of lines since the file was written whole; the
 class Scope:
     """What is to be looked at: all; or `sample`, a share of frames chosen by `seed`; or what was written after `since`.
 
-    `stored`: stored bytes against their checksums, and no further.
+    `stored`: stored bytes against their checksums, and no further.  `rehash`: the digests of all blobs, also of those that are
+    proved (proofs.py).
     """
 
     sample: float | None = None
     since: float | None = None
     seed: int = 0
     stored: bool = False
+    rehash: bool = False
 
     @property
     def whole(self) -> bool:

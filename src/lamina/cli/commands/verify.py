@@ -41,18 +41,20 @@ class _Share(click.ParamType[float]):
               help="Read only what was written after a time, in the last 7d or 12h, or after the last whole run (last).")
 @click.option("--stored", is_flag=True,
               help="Hold the bytes on disk against their checksums only: finds every flipped bit, decompresses nothing.")
+@click.option("--rehash", is_flag=True,
+              help="Hash all blobs again, also those that an earlier run has proved to follow from their chunks.")
 @click.option("--resume", is_flag=True, help="Go on with the run that was interrupted.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @click.option("--format", "form", default="", metavar="table|json|TEMPLATE",
               help="The problems as a table, JSON lines, or by a Go template.")
 @with_store
 def command(store: ImageStore, names: tuple[str, ...], sample: float | None, seed: int | None, since: str, stored: bool,
-            resume: bool, quiet: bool, form: str) -> None:
+            rehash: bool, resume: bool, quiet: bool, form: str) -> None:
     """Read everything back, check frames, chunk ids and digests, and name every image that damage touches."""
     try:
         with display(quiet=quiet or not sys.stderr.isatty()) as progress:
             result = store.verify(names, progress=progress, sample=sample, since=since, seed=seed, resume=resume,
-                                  stored=stored)
+                                  stored=stored, rehash=rehash)
     except KeyboardInterrupt:
         if not names:
             note("go on with lamina verify --resume")
