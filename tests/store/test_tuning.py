@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from store.storekit import assert_whole, noise, push, tar_of
 
+from lamina.content.progress import Silent
 from lamina.store import BlobStore, layout
 from lamina.store.schema import LIVE
 from lamina.store.tuning import Tuning
@@ -38,3 +39,28 @@ def test_a_session_cuts_as_it_is_told_and_everything_comes_back(tmp_path: Path, 
 def test_threads_are_as_many_as_asked_for(tmp_path: Path) -> None:
     with BlobStore.open(tmp_path / "store") as store, store.session(tuning=Tuning(workers=3)) as session:
         assert session.sink._pool._max_workers == 3
+
+
+class Advanced(Silent):
+    """The bytes of each piece."""
+
+    def __init__(self) -> None:
+        self.pieces: list[int] = []
+
+    def advance(self, key: str, count: int) -> None:
+        self.pieces.append(count)
+
+
+@pytest.mark.parametrize("piece", [4096, 1 << 20])
+def test_the_size_of_pieces_changes_no_chunk(tmp_path: Path, piece: int) -> None:
+    found = []
+    for name, size in (("default", 0), ("smaller", piece)):
+        seen = Advanced()
+        with BlobStore.open(tmp_path / name) as store:
+            with store.session(progress=seen, tuning=Tuning(piece=size)) as session:
+                push(session, "one", LAYER)
+                session.commit()
+            found.append({bytes(chunk) for pack in store.catalog.packs(LIVE) for chunk in store.packs.footer(pack.number).ids})
+            assert_whole(store, LAYER)
+    assert max(seen.pieces) == piece
+    assert found[0] == found[1]

@@ -73,12 +73,12 @@ class Ingest:
     """
 
     def __init__(self, sink: PackSink, index: ChunkIndex, own: Callable[[int], bool],
-                 cutting: tuple[int, int, int] | None = None, *, parts: bool = True) -> None:
+                 cutting: tuple[int, int, int] | None = None, *, parts: bool = True, piece: int = 0) -> None:
         self._sink, self.index, self._own = sink, index, own
         self.cutter = Cutter(*(cutting or CUTTING))
         self.seamless = Cutter(*(cutting or SEAMLESS))
         self.hub = HashHub()
-        self.parts = parts
+        self.parts, self._piece = parts, piece or BODY
         self.relied: set[int] = set()
         self._lock = threading.Lock()
         self._lanes: list[Lane] = []  # those that are free
@@ -105,7 +105,7 @@ class Ingest:
                     stack.callback(kept.end)
                 blob = stack.enter_context(
                     contextlib.closing(_Blob(self, lane, kind, {"sha256", *algorithms}, stages or Stages(), kept)))
-                piece, buffers = (BODY, BUFFERS) if kept is None else (kept.piece, kept.buffers)
+                piece, buffers = (self._piece, BUFFERS) if kept is None else (kept.piece, kept.buffers)
                 pieces = stack.enter_context(  # closed before the lane is used again
                     contextlib.closing(lane.pool.read(reader, watch, blob.stages, piece, buffers, self._check)))
                 for filled in pieces:

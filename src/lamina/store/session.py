@@ -158,7 +158,7 @@ class Session:
                 self._require()
                 self._store.backend.hold_reserve()
                 self._ingest = Ingest(self.sink, self.index, self._own.__contains__, self._tuning.cutting,
-                                      parts=self._store.version >= 2)
+                                      parts=self._store.version >= 2, piece=self._tuning.piece)
             return self._ingest
 
     # -- Source

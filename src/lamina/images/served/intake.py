@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from lamina.content import Taken
 from lamina.errors import LaminaError, StoreError
+from lamina.store.tuning import Tuning
 
 if TYPE_CHECKING:
     from lamina.store import BlobStore
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 AHEAD: Final = 16 << 20  # bytes in the file that wait for the pipeline before the client has to
 STALLED: Final = 2.0  # seconds without a byte after which an intake may be sent away
+PIECE: Final = 1 << 20  # bytes that go through the pipeline together: the last are done with that much sooner
 PATIENCE: Final = 5.0  # seconds that one that is whole waits for a slot before any that is not has to go
 
 Pread = Callable[[memoryview, int], int]
@@ -125,7 +127,7 @@ class Intake:
 
     def _run(self) -> None:
         try:
-            self.session = self._store.session(compression=self._compression)
+            self.session = self._store.session(compression=self._compression, tuning=Tuning(piece=PIECE))
             self._taken = self.session.intake(self.feed, plain=False, algorithm=self.algorithm)
         except BaseException as error:  # raised again by who takes it
             self._failure = error
