@@ -42,7 +42,8 @@ class _Share(click.ParamType[float]):
 @click.option("--stored", is_flag=True,
               help="Hold the bytes on disk against their checksums only: finds every flipped bit, decompresses nothing.")
 @click.option("--rehash", is_flag=True,
-              help="Hash all blobs again, also those that an earlier run has proved to follow from their chunks.")
+              help="Hash all blobs again, also those that an earlier run has proved to follow from their chunks; for a store "
+                   "from elsewhere, whose proofs are not yours.")
 @click.option("--resume", is_flag=True, help="Go on with the run that was interrupted.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @click.option("--format", "form", default="", metavar="table|json|TEMPLATE",
