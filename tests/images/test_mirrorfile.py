@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lamina.errors import InvalidContent, LaminaError, LimitExceeded, NotFound, StorageError
+from lamina.errors import InvalidContent, LimitExceeded, NotFound, StorageError
 from lamina.images import mirrorfile
 from lamina.images.mirrorfile import Entry, parse_mirror, read_mirror
 from lamina.oci import Platform
@@ -98,8 +98,9 @@ def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(LimitExceeded):
             parse_mirror(text, "m.yaml")
         monkeypatch.undo()
-    with pytest.raises(LaminaError):
-        parse_mirror("[" * 5_000, "m.yaml")
+    for deep in ("[" * 500_000, "- from: a\n  tags: " + "[" * 17 + "]" * 17, "- " * 5_000):
+        with pytest.raises(LimitExceeded, match="deep"):
+            parse_mirror(deep, "m.yaml")
     monkeypatch.setattr(mirrorfile, "MAX_PATTERNS", 2)
     with pytest.raises(InvalidContent, match="3 values"):
         parse_mirror("- from: a\n  tags: [a, b, c]", "m.yaml")

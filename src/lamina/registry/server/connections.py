@@ -108,6 +108,8 @@ class Connections(Server):
         for each in self.connections:
             if isinstance(each, Connection) and each.idle:
                 each.close()
+                if each.transport is not None:  # aiohttp 3.14 only ends the task
+                    each.transport.close()
 
     def __call__(self) -> RequestHandler:
         limits = self._limits
