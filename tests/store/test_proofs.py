@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from lamina._native.chunkindex import NONE
 from lamina.digest import Digest
 from lamina.store import BlobStore, layout, verify
 from lamina.store.blobcheck import Blobs
+from lamina.store.blobstore import Reading
 from lamina.store.index import ChunkIndex
 from lamina.store.packs import pack_path
 from lamina.store.proofs import MAGIC, NAME, SIZE, proof_of, read_proofs, write_proofs
@@ -149,6 +151,37 @@ def test_a_run_that_cannot_write_it_goes_on(store: BlobStore) -> None:
     (store.state_dir / (NAME + ".new")).mkdir()
     assert store.verify().problems == []
     assert read_proofs(store.state_dir) == set()
+
+
+def test_a_full_disk_leaves_nothing_of_it(store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Path.replace
+
+    def full(path: Path, target: Path) -> Path:
+        if path.name.startswith(NAME):
+            raise OSError(errno.ENOSPC, "full")
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    assert store.verify().problems == []
+    assert [path.name for path in store.state_dir.iterdir() if path.name.startswith(NAME)] == []
+
+
+def test_a_blob_that_is_cut_anew_meanwhile(store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its new chunks are none of those that this run knows of, and its old ones are still there."""
+    store.verify()
+    real, blobs = verify._Run._read_back, store.catalog.blobs
+
+    def read_back(run: verify._Run, reading: Reading, given: Iterable[BlobRow]) -> None:
+        real(run, reading, given)
+        load(store, "other", layer(9))
+        other = store.catalog.blob(Digest.of(layer(9)))
+        assert other is not None
+        new = {"pack": other.pack, "record": other.record}
+        monkeypatch.setattr(store.catalog, "blobs", lambda *kind: (
+            row._replace(**new) if row.digest == Digest.of(ONE) else row for row in blobs(*kind)))
+
+    monkeypatch.setattr(verify._Run, "_read_back", read_back)
+    assert store.verify().problems == []
 
 
 def test_a_fifo_in_its_place(store: BlobStore) -> None:

@@ -44,6 +44,9 @@ def write_proofs(state_dir: Path, proofs: Iterable[bytes]) -> None:
     data = MAGIC + b"".join(sorted(proofs))
     with suppress(OSError):
         fresh.unlink(missing_ok=True)  # what a killed run has left
-        with fresh.open("xb") as file:
-            file.write(data + blake3(data).digest())
-        fresh.replace(state_dir / NAME)
+        try:
+            with fresh.open("xb") as file:
+                file.write(data + blake3(data).digest())
+            fresh.replace(state_dir / NAME)
+        except OSError:
+            fresh.unlink(missing_ok=True)

@@ -116,7 +116,7 @@ class _Run:
         self._due = time.monotonic() + NOTED
         self._proofs: set[bytes] = set()  # that are known
         self._used: set[bytes] = set()  # those of blobs that are there
-        self._proved: dict[str, int] = {}  # sizes of the blobs that are whole if their chunks are
+        self._proved: list[BlobRow] = []  # the blobs that are whole if their chunks are
 
     # -- what there is to do
 
@@ -164,7 +164,7 @@ class _Run:
             self._result.problems += problems_of(reading, looked.packs, self._outside + looked.damage, self._failed, lost)
         looked.packs.close()
         spoiled = {digest for problem in self._result.problems for digest in problem.digests}
-        whole = [size for digest, size in self._proved.items() if digest not in spoiled]
+        whole = [row.size for row in self._proved if row.digest not in spoiled]
         self._result.blobs += len(whole)
         self._result.bytes_read += sum(whole)
         if log is not None:
@@ -248,7 +248,7 @@ class _Run:
             proof = proof_of(row.digest, self._looked.packs.record(row.pack, row.record))
             if proof in self._proofs:
                 self._used.add(proof)
-                self._proved[row.digest] = row.size
+                self._proved.append(row)
                 return True
         return False
 
@@ -282,16 +282,20 @@ class _Run:
         self._progress.done(BLOBS, "verified")
 
     def _recipes(self, reading: Reading, scope: Scope) -> None:
-        """The recipes of blobs that are not read back (of a sample all), and that all of their chunks are there."""
+        """The recipes of blobs that are not read back (of a sample all), and that all of their chunks are there.
+
+        Of those that are proved, as they were when this reading began: another run may move or cut them anew meanwhile.
+        """
         partly = scope.sample is not None or scope.stored
-        for row in self._store.catalog.blobs():
-            if row.kind == "document" or not (partly or row.digest in self._proved):
+        for row in self._store.catalog.blobs() if partly else self._proved:
+            if row.kind == "document":
                 continue
             try:
                 for _ in chunk_rows(self._store, reading.index, row):
                     pass
             except LaminaError as error:
-                self._failed.append(Failed(row.digest, error.what, str(error.where)))
+                if self._store.catalog.blob(row.digest) is not None:  # else it was collected, as in `_read_back`
+                    self._failed.append(Failed(row.digest, error.what, str(error.where)))
 
     def _note(self, now: bool = False) -> None:
         """Note what was done, now and then."""

@@ -51,7 +51,7 @@ class _Share(click.ParamType[float]):
 @with_store
 def command(store: ImageStore, names: tuple[str, ...], sample: float | None, seed: int | None, since: str, stored: bool,
             rehash: bool, resume: bool, quiet: bool, form: str) -> None:
-    """Read everything back, check frames, chunk ids and digests, and name every image that damage touches."""
+    """Check every frame, every chunk, and the digests that no run has proved yet; name every image that damage touches."""
     try:
         with display(quiet=quiet or not sys.stderr.isatty()) as progress:
             result = store.verify(names, progress=progress, sample=sample, since=since, seed=seed, resume=resume,
