@@ -79,7 +79,7 @@ def read_mirror(path: Path) -> list[Entry]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Bounds brackets in brackets: the scanner takes time by the square of their depth (5,000: 10 seconds on a busy machine)."""
+    """Bounds brackets in brackets: the scanner takes time by the square of their depth (5,000: 10 seconds when busy)."""
 
     def fetch_flow_collection_start(self, TokenClass: type) -> None:
         if self.flow_level >= MAX_DEPTH:
