@@ -30,22 +30,26 @@ class Stream:
         self.state = Sha256()
         self.pending: deque[memoryview] = deque()
         self.waited = False  # its giver cannot go on without it
+        self.behind = 0  # then, how many pieces may still be to do
+        # Each giver sleeps on its own: nobody is woken to find that somebody else's piece is done.
+        self.done = threading.Condition(hub.lock)
         self.failure: BaseException | None = None
 
     def give(self, piece: memoryview) -> None:
         """Hash this next."""
         if len(piece):
-            with self._hub.changed:
+            with self._hub.lock:
                 self.pending.append(piece)
-                self._hub.changed.notify_all()
+                self._hub.wake()
 
     def wait(self, behind: int = 0) -> None:
         """Until no more than the last `behind` pieces are still to be hashed."""
-        with self._hub.changed:
+        with self._hub.lock:
+            self.behind = behind
             while len(self.pending) > behind and self.failure is None:
                 self.waited = True
-                self._hub.changed.notify_all()
-                self._hub.changed.wait()
+                self._hub.wake()
+                self.done.wait()
             self.waited = False
         if self.failure is not None:
             raise self.failure
@@ -71,7 +75,9 @@ class HashHub:
     """The thread, started with the first stream."""
 
     def __init__(self) -> None:
-        self.changed = threading.Condition()
+        self.lock = threading.RLock()
+        self._work = threading.Condition(self.lock)  # the thread sleeps on it
+        self._idle = False
         self._streams: list[Stream] = []
         self._busy: list[Stream] = []
         self._closed = False
@@ -80,7 +86,7 @@ class HashHub:
     def stream(self, algorithms: Iterable[str], stages: Stages) -> Stream:
         """A new stream; always with sha256."""
         stream = Stream(self, algorithms, stages)
-        with self.changed:
+        with self.lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="lamina-hash", daemon=True)
                 self._thread.start()
@@ -89,21 +95,26 @@ class HashHub:
 
     def leave(self, stream: Stream) -> None:
         """Forget a stream, and wait until it is not being worked on."""
-        with self.changed:
+        with self.lock:
             if stream in self._streams:
                 self._streams.remove(stream)
-                self.changed.notify_all()  # another one may be alone now
+                self.wake()  # another one may be alone now
             while stream in self._busy:
-                self.changed.wait()
+                stream.done.wait()
 
     def close(self) -> None:
         """Stop the thread."""
-        with self.changed:
+        with self.lock:
             self._closed = True
-            self.changed.notify_all()
+            self.wake()
             thread, self._thread = self._thread, None
         if thread is not None:
             thread.join()
+
+    def wake(self) -> None:
+        """There may be something to do; with the lock held."""
+        if self._idle:
+            self._work.notify()
 
     def _run(self) -> None:
         while work := self._next():
@@ -117,22 +128,23 @@ class HashHub:
                 for stream in streams:
                     stream.failure = error
             cpu, wall = (time.thread_time() - cpu) / len(streams), (time.perf_counter() - wall) / len(streams)
-            with self.changed:
+            with self.lock:
+                self._busy = []
                 for stream, piece in zip(streams, pieces, strict=True):
                     stream.stages.add("hash", cpu, wall, len(piece))
                     self._done(stream, len(piece))
-                self._busy = []
-                self.changed.notify_all()
 
     def _next(self) -> tuple[list[Stream], list[memoryview]] | None:
         """A piece of each stream that has one, all as long as the shortest; None at the end."""
-        with self.changed:
+        with self.lock:
             while not self._worth_it(ready := [stream for stream in self._streams if stream.pending]):
                 if self._closed:
                     return None
-                self.changed.wait()
+                self._idle = True
+                self._work.wait()
+                self._idle = False
             length = min(len(stream.pending[0]) for stream in ready)
-            if len(ready) == 1:
+            if len(ready) == 1 < len(self._streams):
                 length = min(length, SLICE)
             self._busy = ready
             return ready, [stream.pending[0][:length] for stream in ready]
@@ -145,3 +157,6 @@ class HashHub:
         piece = stream.pending.popleft()
         if len(piece) > count:
             stream.pending.appendleft(piece[count:])
+        # Its giver, or who lets it leave.
+        if len(stream.pending) <= stream.behind or stream.failure is not None or stream not in self._streams:
+            stream.done.notify_all()

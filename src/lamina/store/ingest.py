@@ -1,9 +1,9 @@
 """The way in: a stream's bytes become chunks in packs, a recipe and an entry table.
 
-Several streams may be on their way at once, each in a *lane*: a thread that reads ahead and the caller's, which scans,
-cuts, names and looks up (native, a few calls a buffer).  One thread hashes all streams side by side (`hashing`), workers
-compress and one writes (`sink`).  Memory: a lane's buffers, some 26 MB; the frames in flight; a block of recipe and
-entries a lane; about 110 MB with two lanes and two workers, whatever comes.
+Several streams may be on their way at once, each in a *lane*: a thread that reads ahead, scans and cuts (`cutting`), and
+the caller's, which names and looks up (native, a few calls a buffer).  One thread hashes all streams side by side
+(`hashing`), workers compress and one writes (`sink`).  Memory: a lane's buffers, some 26 MB; the frames in flight; a block
+of recipe and entries a lane; about 110 MB with two lanes and two workers, whatever comes.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from lamina.content import Reader
 from lamina.content.inflate import Kind, peek, sniff
 from lamina.digest import Digest
 from lamina.store import layout
+from lamina.store.cutting import Cutting
 from lamina.store.entries import encode_blocks, parts
 from lamina.store.hashing import HashHub
 from lamina.store.index import ChunkIndex
-from lamina.store.inflated import Inflater
+from lamina.store.inflated import PIECE, Inflater
 from lamina.store.journalling import Journal
 from lamina.store.recipe import Head, RecipeWriter
-from lamina.store.seams import Seams
 from lamina.store.sink import PackSink
 from lamina.store.stages import Stages
 from lamina.store.stream import BODY, BUFFERS, LAG, BufferPool, Filled
@@ -78,7 +78,7 @@ class Ingest:
         self.cutter = Cutter(*(cutting or CUTTING))
         self.seamless = Cutter(*(cutting or SEAMLESS))
         self.hub = HashHub()
-        self.parts, self._piece = parts, piece or BODY
+        self.parts, self.piece = parts, piece or BODY
         self.relied: set[int] = set()
         self._lock = threading.Lock()
         self._lanes: list[Lane] = []  # those that are free
@@ -105,9 +105,9 @@ class Ingest:
                     stack.callback(kept.end)
                 blob = stack.enter_context(
                     contextlib.closing(_Blob(self, lane, kind, {"sha256", *algorithms}, stages or Stages(), kept)))
-                piece, buffers = (self._piece, BUFFERS) if kept is None else (kept.piece, kept.buffers)
+                piece, buffers = (self.piece, BUFFERS) if kept is None else (kept.piece, kept.buffers)
                 pieces = stack.enter_context(  # closed before the lane is used again
-                    contextlib.closing(lane.pool.read(reader, watch, blob.stages, piece, buffers, self._check)))
+                    contextlib.closing(lane.pool.read(reader, watch, blob.stages, piece, buffers, self._check, blob.cutting)))
                 for filled in pieces:
                     self._check()
                     blob.feed(filled)
@@ -197,15 +197,12 @@ class _Blob:
                  journal: Journal | None = None) -> None:
         self._ingest, self._lane, self.stages, self._journal = ingest, lane, stages, journal
         self._raw: bool | None = None if kind else False  # not known yet of a compressed one
-        self._splitter = Splitter(ingest.seamless, BODY, opaque=bool(kind), entries=not kind)
-        self._seams = Seams() if kind == "gzip" else None
-        if self._seams is None:
-            self._splitter.cut_by(ingest.cutter)
+        self.cutting = Cutting(kind, ingest.cutter, ingest.seamless, stages)
         self._recipe = RecipeWriter(ingest.meta)
         self._head = Head(Digest("sha256:" + "0" * 64), "", 0)
         self._reach = 0  # where the last file's content should end
         self._new = 0
-        self._side = Inflater(kind, self._entries, stages, ingest.hub) if kind else None
+        self._side = Inflater(kind, self._entries, stages, ingest.hub, min(PIECE, ingest.piece // 2)) if kind else None
         self._hasher = ingest.hub.stream(algorithms, stages)
 
     def feed(self, filled: Filled) -> None:
@@ -217,23 +214,16 @@ class _Blob:
         self._head.size += filled.count
         if self._raw is None:  # hardly ever does compressing once more gain anything: gzip -0
             self._raw = not self._ingest.shrinks(view[filled.count // 2 :][:SAMPLE])
-        splitter, recipe = self._splitter, self._recipe
-        if self._seams is not None and self._seams.found(view, last=filled.last):
-            splitter.cut_by(self._ingest.cutter)
-        contents, content_lengths, segments, segment_lengths = splitter.feed(filled.buffer, filled.count, filled.last)
-        self.stages.add("scan", splitter.scan_seconds, splitter.scan_seconds, filled.count)
-        self.stages.add("cut", splitter.cut_seconds, splitter.cut_seconds, filled.count)
-        if len(contents):
-            recipe.content(self._store(layout.CONTENT, filled.buffer, contents, content_lengths), content_lengths)
-        if len(segments):
-            source = splitter.segment_bytes()
-            recipe.segment(self._store(layout.SEGMENT, source, segments, segment_lengths), segment_lengths)
-        if splitter.spans_ready:
-            recipe.spans(*splitter.take_spans())
-        if splitter.scanner.entries_due or filled.last:
-            columns = splitter.scanner.take_entries()
-            if columns is not None:
-                self._entries(columns)
+        cut, recipe = filled.cut, self._recipe
+        assert cut is not None
+        if len(cut.contents):
+            recipe.content(self._store(layout.CONTENT, filled.buffer, cut.contents, cut.content_lengths), cut.content_lengths)
+        if len(cut.segments):
+            recipe.segment(self._store(layout.SEGMENT, cut.source, cut.segments, cut.segment_lengths), cut.segment_lengths)
+        if cut.spans is not None:
+            recipe.spans(*cut.spans)
+        if cut.entries is not None:
+            self._entries(cut.entries)
         self._hasher.wait(LAG)
         if self._side is not None:
             self._side.wait(LAG)
@@ -247,7 +237,7 @@ class _Blob:
         if side is not None:
             side.finish()
         head.recipe = self._recipe.finish()
-        scanner = self._splitter.scanner if side is None else side.scanner
+        scanner = self.cutting.scanner if side is None else side.scanner
         head.entries, head.file_bytes = scanner.entry_count, scanner.file_bytes
         head.sha256 = head.digest = digests["sha256"]
         if side is None:

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ import numpy.typing as npt
 from lamina.content import Reader
 from lamina.store.spares import SPARES
 from lamina.store.stages import Stages
+
+if TYPE_CHECKING:
+    from lamina.store.cutting import Cut, Cutting
 
 BODY = (1 << 20) << 2
 BUFFERS = 5
@@ -26,12 +30,14 @@ LAG = 1  # buffers that consumers in other threads may still be working on while
 
 @dataclass(slots=True)
 class Filled:
-    """`count` bytes at `start` of a buffer; `last` says that the stream ends here (count may be 0)."""
+    """`count` bytes at `start` of a buffer; `last` says that the stream ends here (count may be 0).  `cut` is what the
+    reading thread has made of it."""
 
     buffer: npt.NDArray[np.uint8]
     start: int
     count: int
     last: bool
+    cut: Cut | None = None
 
     @property
     def view(self) -> memoryview:
@@ -63,7 +69,7 @@ class BufferPool:
 
     def read(
         self, reader: Reader, watch: Callable[[memoryview], None] | None = None, stages: Stages | None = None,
-        piece: int = BODY, buffers: int = BUFFERS, over: Callable[[], None] | None = None,
+        piece: int = BODY, buffers: int = BUFFERS, over: Callable[[], None] | None = None, cutting: Cutting | None = None,
     ) -> Generator[Filled, None, None]:
         """The reader's bytes, buffer by buffer, read ahead by a thread; `piece` bytes each, but for the last.
 
@@ -72,8 +78,9 @@ class BufferPool:
         When a buffer is asked for, the one `LAG` before the last is filled again: consumers in other threads are to be done
         with that one (`Consumer.wait(LAG)` after each `give` sees to it).
 
-        What the reader raises is raised here, after what came before.  `watch` sees each buffer in the reading thread
-        (progress, limits).  `over` is called now and then while a reader keeps us waiting, and may raise.
+        What the reader raises is raised here, after what came before.  In the reading thread `watch` sees each buffer
+        (progress, limits) and `cutting` cuts it.  `over` is called now and then while a reader keeps us waiting, and may
+        raise.
         """
         free: queue.SimpleQueue[npt.NDArray[np.uint8] | None] = queue.SimpleQueue()
         full: queue.SimpleQueue[Filled | BaseException] = queue.SimpleQueue()
@@ -92,6 +99,8 @@ class BufferPool:
                     if watch is not None:
                         watch(filled.view)
                     if filled.count or filled.last:
+                        if cutting is not None:
+                            filled.cut = cutting(filled)
                         full.put(filled)
                     if failure is not None:
                         full.put(failure)
