@@ -7,8 +7,8 @@ DIR holds docker-archives (`*.tar`).  What is measured:
   of its own); pushed a second time; the largest resident memory of the process;
 - pull: the same images (gzip, as pushed) into an empty store, against `podman pull` and `skopeo copy docker:// dir:`;
 - second: an image whose earlier version is stored: bytes over the line, and seconds against `curl` of those blobs alone;
-- resume: a pull and a push of a layer of 300 MB that cannot be compressed, killed at half of it, and begun again: what
-  passed the line twice.
+- resume: a pull and a push (to docker-registry and to `lamina serve`) of a layer of 300 MB that cannot be compressed, killed
+  at half of it, and begun again: what passed the line twice.
 Runs alternate between the programs.  Needs root (engines), docker-registry, docker, podman, skopeo, curl; 20 GB below TMPDIR.
 """
 
@@ -35,6 +35,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from measure import engine, processor
+from registries import lamina_serve
 from relay import Relay, relay
 
 LAMINA = [sys.executable, "-m", "lamina"]
@@ -235,11 +236,13 @@ class Bench:
                 self.fresh("pull")
                 self._killed("pull", line_is, ["pull", "-q", f"{line.host}/big:1"], line, "down")
                 self.lamina("pull", "verify")
-        with docker_registry(self.work) as port, relay(port, LINE) as line:
-            self.fresh("push")
-            target = f"{line.host}/big:2"
-            self.lamina("push", "copy", f"oci:{self.work}/layout:1", f"store:{target}")
-            self._killed("push", f"a line of {LINE // 10**6} MB/s, docker-registry", ["push", "-q", target], line, "up")
+        with docker_registry(self.work) as theirs, lamina_serve(self.work, 1) as ours:
+            for who, port in (("docker-registry", theirs), ("lamina serve", ours.port)):
+                with relay(port, LINE) as line:
+                    self.fresh("push")
+                    target = f"{line.host}/big:2"
+                    self.lamina("push", "copy", f"oci:{self.work}/layout:1", f"store:{target}")
+                    self._killed("push", f"a line of {LINE // 10**6} MB/s, {who}", ["push", "-q", target], line, "up")
 
     def _killed(self, what: str, line_is: str, words: list[str], line: Relay, way: str) -> None:
         command = [*LAMINA, "--store", str(self.work / what), *words]

@@ -118,3 +118,31 @@ def test_what_has_left_is_not_touched_again(hub: HashHub) -> None:
     other.give(memoryview(b"abc"))
     other.wait()
     assert stream.state.hexdigest() == done
+
+
+def test_who_lets_a_stream_leave_waits_for_the_piece_in_work_alone(hub: HashHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on, sleeps = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(*_: object) -> None:
+        begun.set()
+        assert go_on.wait(10)
+
+    monkeypatch.setattr(hashing, "update_many", slow)
+    stream = hub.stream([], Stages())
+    wait = stream.done.wait
+
+    def watch(timeout: float | None = None) -> bool:
+        sleeps.set()  # with the lock, which only the sleep itself lets go of
+        return wait(timeout)
+
+    monkeypatch.setattr(stream.done, "wait", watch)
+    for _ in range(3):
+        stream.give(memoryview(b"piece"))
+    assert begun.wait(10)
+    leaving = threading.Thread(target=stream.end, daemon=True)
+    leaving.start()
+    assert sleeps.wait(10)
+    go_on.set()
+    leaving.join(10)
+    assert not leaving.is_alive()
+    assert len(stream.pending) == 2

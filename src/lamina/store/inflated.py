@@ -21,7 +21,7 @@ from lamina.store.stages import Stages
 # Inflated, hashed and scanned at a time, at most: a pull of 1.8 GB takes 0.87 of the time that it took by 512 KiB, since its
 # ten threads wake each other a quarter as often; 4 MiB gain nothing more.
 PIECE = 2 << 20
-RING = 4  # pieces, of which all but the one that is being filled may still be hashed
+RING = 3  # pieces, of which all but the one that is being filled may still be hashed
 # What inflates further is a bomb: DEFLATE cannot exceed 1032 to 1, and a layer of zeros may be a gigabyte in any case.
 FREE, RATIO = 1 << 30, 1032
 
@@ -30,7 +30,7 @@ class Inflater:
     """A consumer of buffers (see `stream.Consumer`) whose findings are read after `end`.
 
     `on_entries` is called in the thread that calls `wait`, so that only one thread writes to the store.  `piece`: plain
-    bytes at a time; four such pieces are its memory.
+    bytes at a time; three such pieces are its memory.
     """
 
     def __init__(self, kind: Kind, on_entries: Callable[[EntryColumns], None], stages: Stages, hub: HashHub,
