@@ -227,3 +227,11 @@ def test_a_library_whose_buffer_grows_with_a_header_is_stopped() -> None:
     # isal before 1.9 asks for more and more where a header does not end; this one refuses by itself.
     with pytest.raises(OverflowError):
         inflate_module._GzipInput(Trickle(b"")).readinto(memoryview(bytearray(inflate_module._INPUT_SIZE + 1)))
+
+
+@pytest.mark.parametrize(("at", "words"), [(-8, "a wrong checksum"), (-4, "incorrect length")])
+def test_the_trailer_of_gzip_is_held_against_what_came(at: int, words: str) -> None:
+    data = bytearray(gzip.compress(PLAIN))
+    data[at] ^= 1
+    with pytest.raises(InvalidContent, match=words):
+        inflate(bytes(data), "gzip")

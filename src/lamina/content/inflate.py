@@ -244,6 +244,8 @@ class _Gzip:
         except self._failures as error:
             if self._plain.tell() and str(error).startswith("Not a gzipped file"):
                 raise _something_after("gzip", self._where) from error
+            if str(error).startswith("CRC"):
+                raise InvalidContent("gzip data with a wrong checksum", self._where, "get the file again") from error
             raise _refused("gzip", self._where, error) from error
 
 
