@@ -245,7 +245,7 @@ class _Gzip:
             if self._plain.tell() and str(error).startswith("Not a gzipped file"):
                 raise _something_after("gzip", self._where) from error
             if str(error).startswith("CRC"):
-                raise InvalidContent("gzip data with a wrong checksum", self._where, "get the file again") from error
+                raise InvalidContent("damaged gzip data (a wrong checksum)", self._where, "get the file again") from error
             raise _refused("gzip", self._where, error) from error
 
 
