@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from store.storekit import assert_whole, noise, push, tar_of
 
 from lamina.content.progress import Silent
-from lamina.store import BlobStore, layout
+from lamina.content.verify import BytesReader
+from lamina.digest import Digest
+from lamina.mediatypes import OCI_LAYER
+from lamina.oci import Descriptor
+from lamina.store import BlobStore, ingest, layout
+from lamina.store.inflated import PIECE, Inflater
 from lamina.store.schema import LIVE
 from lamina.store.tuning import Tuning
 
@@ -64,3 +71,20 @@ def test_the_size_of_pieces_changes_no_chunk(tmp_path: Path, piece: int) -> None
             assert_whole(store, LAYER)
     assert max(seen.pieces) == piece
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(("size", "inflated"), [(0, PIECE), (1 << 20, 512 << 10)])
+def test_smaller_pieces_are_inflated_by_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, inflated: int) -> None:
+    """A server has hundreds of uploads at a time, each with three such pieces."""
+    made = []
+
+    class Seen(Inflater):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            made.append(self._piece)
+
+    monkeypatch.setattr(ingest, "Inflater", Seen)
+    with BlobStore.open(tmp_path / "store") as store, store.session(tuning=Tuning(piece=size)) as session:
+        data = gzip.compress(LAYER)
+        session.push(Descriptor(f"{OCI_LAYER}+gzip", Digest.of(data), len(data)), BytesReader(data))
+    assert made == [inflated]

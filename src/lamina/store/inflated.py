@@ -19,7 +19,7 @@ from lamina.store.hashing import HashHub
 from lamina.store.stages import Stages
 
 # Inflated, hashed and scanned at a time, at most: a pull of 1.8 GB takes 0.87 of the time that it took by 512 KiB, since its
-# ten threads wake each other a quarter as often; 4 MiB gain nothing more.
+# ten threads wake each other half as often; 4 MiB gain nothing more.
 PIECE = 2 << 20
 RING = 3  # pieces, of which all but the one that is being filled may still be hashed
 # What inflates further is a bomb: DEFLATE cannot exceed 1032 to 1, and a layer of zeros may be a gigabyte in any case.
